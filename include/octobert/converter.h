@@ -1,0 +1,57 @@
+// HuggingFace checkpoint folder -> one packed file. Library octobert_converter.
+#ifndef OCTOBERT_CONVERTER_H_
+#define OCTOBERT_CONVERTER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace octobert {
+
+struct ConvertProgress {
+  std::string_view stage;  // "read", "quantize", "check", "write"
+  std::string_view item;   // e.g. "layer 3"
+  size_t done, total;
+};
+
+struct ConvertOptions {
+  std::string scheme = "dynamic";      // "dynamic", "weight-only", "float"
+  double min_agreement = 0;            // fraction of test tokens with the float label; below it nothing is written
+  std::filesystem::path labels;        // optional: one name a line, replaces the checkpoint's
+  std::vector<std::string> test_texts; // empty: the built-in ones
+  int threads = 0;
+  bool check = true;                   // run the float model beside the quantized one
+  std::function<void(const ConvertProgress&)> progress;
+};
+
+// Signal-to-quantization-noise ratio of one intermediate result against the float model, in dB:
+// 10 log10(sum float^2 / sum (float - quantized)^2).
+struct LayerSqnr {
+  std::string name;  // "layer.3.ffn2", "logits"
+  double decibel;
+};
+
+struct ConvertReport {
+  uint64_t source_bytes = 0, output_bytes = 0;
+  double seconds = 0;
+  std::string source_sha256;
+  double agreement = 1;               // share of test tokens (specials excluded) with the float label
+  size_t agreement_tokens = 0;
+  std::vector<LayerSqnr> sqnr;        // in the order of computation
+  size_t minus_128_replaced = 0;      // imported int8 weights of -128 made -127
+  std::vector<std::string> warnings;  // LABEL_0 names, labels that strip to an ignored name, ...
+};
+
+// Writes `output` atomically (temporary file in the same folder, fsync, rename): on any error or kill no file is
+// under the final name that was not there before. Deterministic: the same input gives the same bytes on every
+// machine and for every number of threads. Throws Error; kCheckFailed if min_agreement is not met.
+ConvertReport convert(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
+                      const ConvertOptions& options = {});
+
+}  // namespace octobert
+
+#endif  // OCTOBERT_CONVERTER_H_

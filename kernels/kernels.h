@@ -1,0 +1,169 @@
+// The arithmetic of one instruction set, as a constant table of function pointers.
+//
+// Contract of every entry:
+//  - single-threaded, no allocation, no exceptions, no global state; may be called from
+//    any number of threads at once on disjoint outputs;
+//  - matrices are row-major with a row stride ("ld...") counted in elements;
+//  - the result is bit for bit that of the scalar table (kernels/scalar.cpp), which is the
+//    specification; docs/NUMERICS.md gives the order of every floating-point operation.
+//    The floating-point environment must be the default one (round to nearest even, no
+//    flush to zero): the engine sees to it;
+//  - "activation bytes" are q + activation_offset of the table, q in [-127, 127]: VNNI wants
+//    unsigned activations (offset 128), the other instruction sets signed ones (offset 0);
+//  - rows of activation bytes start 64-byte aligned and their stride is a multiple of 64
+//    (activation_stride); the bytes between K and the stride are readable and of any value
+//    (the weights there are zero);
+//  - float destinations of the products may be written up to padded_outputs(N) columns per
+//    row: ld must allow for it. Nothing else is written past the stated extents and nothing
+//    is read past them (tests hold this with guard pages).
+#ifndef OCTOBERT_KERNELS_KERNELS_H_
+#define OCTOBERT_KERNELS_KERNELS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/layout.h"
+
+namespace octobert {
+
+enum class Activation : uint32_t { kNone = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3 };
+
+// Row stride, in bytes, of activation bytes with K inputs.
+constexpr size_t activation_stride(size_t k) { return (k + 63) / 64 * 64; }
+
+// dst[m][n] = act(fma(float(acc), a_scale[m] * b_scale[n], bias[n])),
+// acc = sum over k of q[m][k] * w[n][k], exact in int32,
+// for all rows m < M and the outputs of panels [panel_begin, panel_end).
+struct GemmS8Args {
+  const uint8_t* a;         // [M][lda] activation bytes
+  size_t lda;               // bytes, = activation_stride(k)
+  const float* a_scale;     // [M]
+  const int8_t* b;          // packed kN16K4, address of panel 0
+  const float* b_scale;     // [padded N]
+  const int32_t* b_sum;     // [padded N] sum over k of w[n][k] (cancels activation_offset)
+  const float* bias;        // [padded N]
+  float* dst;               // [M][ldd], column 0 = output 0 of panel 0
+  size_t ldd;               // >= padded N
+  uint32_t* row_max_bits;   // [M] or null: raised to the bits of max |dst[m][n]| over the outputs
+                            // written (padding outputs are zero and do not matter); as unsigned
+                            // integers, so that a NaN wins and the order of panels is free
+  int m, k;
+  int panel_begin, panel_end;
+  Activation activation;
+};
+
+// dst[m][n] = act(acc * scale + bias): acc = fma over k = 0..K-1 in this order, from 0;
+// with b_scale: fma(acc, b_scale[n], bias[n]); without: acc + bias[n].
+struct GemmF32Args {
+  const float* a;        // [M][lda]
+  size_t lda;
+  const float* b;        // packed kN16K1, address of panel 0
+  const float* b_scale;  // [padded N] or null
+  const float* bias;     // [padded N]
+  float* dst;            // [M][ldd]
+  size_t ldd;
+  int m, k;
+  int panel_begin, panel_end;
+  Activation activation;
+};
+
+// q[m][k] = round_half_even(clamp(src[m][k] * (127 / absmax[m]), -127, 127)) as activation
+// bytes, scale[m] = absmax[m] / 127. absmax below kTinyAbsMax: q = 0, scale 1. absmax not
+// finite: q = 0, scale NaN, so that the fault reaches the logits instead of vanishing.
+struct QuantizeRowsArgs {
+  const float* src;              // [M][lds]
+  size_t lds;
+  const uint32_t* row_max_bits;  // [M] or null: bits of max |src[m][k]| where already known
+  uint8_t* dst;                  // [M][ldd]
+  size_t ldd;
+  float* scale;                  // [M]
+  int m, k;
+};
+
+// y = (x - mean) / sqrt(variance + eps) * gamma + beta per row, biased variance
+// (Ba et al. 2016, "Layer Normalization", eq. 3-4), of x + residual;
+// then, if q is given, quantized as quantize_rows does.
+struct LayerNormArgs {
+  const float* x;         // [M][ldx]
+  size_t ldx;
+  const float* residual;  // [M][ldr] or null
+  size_t ldr;
+  const float* gamma;     // [N]
+  const float* beta;      // [N]
+  float eps;
+  float* y;               // [M][ldy]; may be x or residual themselves
+  size_t ldy;
+  uint8_t* q;             // [M][ldq] or null
+  size_t ldq;
+  float* scale;           // [M], with q
+  int m, n;
+};
+
+// One head of one text: rows begin .. end of the output, over all S tokens as keys.
+// q, k, v, dst point at the head's first column of the text's first token.
+// Integer form (attention_s8): docs/NUMERICS.md, "Attention in integers".
+// Float form (attention_f32): softmax(Q K^T / sqrt(head_dim)) V (Vaswani et al. 2017, eq. 1).
+struct AttentionArgs {
+  const float *q, *k, *v;  // [S][ld], head_dim columns each
+  size_t ld;
+  float* dst;              // [S][ldd], head_dim columns
+  size_t ldd;
+  void* scratch;           // attention_scratch_bytes(S, head_dim), 64-byte aligned
+  int s, head_dim;
+  int row_begin, row_end;  // 0 <= row_begin < row_end <= S
+};
+
+// Enough for every instruction set's form of both attentions.
+size_t attention_scratch_bytes(size_t s, size_t head_dim);
+
+// dst[m] = (word row + type row) + position row, in this order (HuggingFace's).
+struct EmbedArgs {
+  const int32_t* ids;        // [M], 0 <= id < vocabulary (checked by the caller)
+  const int32_t* type_ids;   // [M] or null for zeros
+  const int32_t* positions;  // [M]
+  const int8_t* word_s8;     // [V][n] with word_scale, or null
+  const float* word_scale;   // [V]: word = float(q) * scale
+  const float* word_f32;     // [V][n], used if word_s8 is null
+  const float* type;         // [T][n]
+  const float* position;     // [P][n]
+  float* dst;                // [M][ldd]
+  size_t ldd;
+  int m, n;
+};
+
+// Label probabilities: softmax per row of logits, in place is allowed.
+struct SoftmaxArgs {
+  const float* x;  // [M][ldx]
+  size_t ldx;
+  float* y;        // [M][ldy]
+  size_t ldy;
+  int m, n;
+};
+
+enum class Isa : uint32_t {
+  kScalar = 0, kAvx2, kAvxVnni, kAvx512Vnni, kNeon, kNeonDotprod, kNeonI8mm,
+};
+
+struct KernelTable {
+  const char* name;           // "scalar", "avx2", "avx_vnni", "avx512_vnni", "neon", ...
+  Isa isa;
+  uint64_t required_features; // bits of kernels/cpu.h, exactly what the unit's flags let the compiler use
+  int32_t activation_offset;  // 0 or 128
+
+  void (*gemm_s8)(const GemmS8Args&);
+  void (*gemm_f32)(const GemmF32Args&);
+  // One kN16K4 panel of int8 weights to a kN16K1 panel of floats (exact), for weight-only products.
+  void (*unpack_panel)(const int8_t* panel, int k, float* dst);
+  void (*quantize_rows)(const QuantizeRowsArgs&);
+  void (*layer_norm)(const LayerNormArgs&);
+  void (*embed)(const EmbedArgs&);
+  void (*attention_s8)(const AttentionArgs&);
+  void (*attention_f32)(const AttentionArgs&);
+  void (*softmax)(const SoftmaxArgs&);
+  // y[i] = act(x[i]); for tests and benches of the elementary functions.
+  void (*activate)(const float* x, float* y, size_t n, Activation activation);
+};
+
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_KERNELS_H_
