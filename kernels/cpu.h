@@ -30,6 +30,11 @@ CpuFeatures detect_cpu_features();  // read once, cached
 struct CacheSizes { size_t l1d, l2, l3; };  // bytes; 32 KiB, 512 KiB, 0 where unknown. l2, l3 as one core sees them
 CacheSizes detect_cache_sizes();    // from the system's tables (/sys) or CPUID; read once, cached
 
+// The parts of detect_cache_sizes, for tests; 0 where they find nothing.
+CacheSizes read_cache_sizes(const char* directory);  // laid out as /sys/devices/system/cpu/cpu0/cache
+struct X86CacheLeaf { uint32_t eax, ebx, ecx; };     // one subleaf of CPUID 4 or 0x8000001D
+bool add_x86_cache(const X86CacheLeaf& leaf, CacheSizes& sizes);  // false: there is no such cache, nor one after it
+
 }  // namespace octobert
 
 #endif  // OCTOBERT_KERNELS_CPU_H_

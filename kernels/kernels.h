@@ -164,6 +164,12 @@ struct KernelTable {
   void (*activate)(const float* x, float* y, size_t n, Activation activation);
 };
 
+// Each defined by kernels/<name>.cpp, the only symbol that such a unit exports; a build has those
+// of its architecture (kernels/dispatch.h lists them).
+extern const KernelTable kScalarTable;
+extern const KernelTable kAvx2Table, kAvxVnniTable, kAvx512VnniTable;
+extern const KernelTable kNeonTable, kNeonDotprodTable, kNeonI8mmTable;
+
 }  // namespace octobert
 
 #endif  // OCTOBERT_KERNELS_KERNELS_H_
