@@ -1,0 +1,407 @@
+// The specification: docs/NUMERICS.md as plain loops. Every other instruction set gives these bits.
+// Built for the baseline of each architecture; fma comes from the C library where the baseline has
+// none (correct, slow).
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/attention_scratch-inl.h"
+#include "kernels/kernels.h"
+#include "kernels/layout.h"
+#include "kernels/numerics.h"
+
+namespace octobert {
+namespace {
+
+using namespace numerics;  // NOLINT(google-build-using-namespace): constants only
+
+// ---- building blocks ----
+
+float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+float sqrt(float x) { return __builtin_sqrtf(x); }
+float max(float a, float b) { return a > b ? a : b; }
+float min(float a, float b) { return a < b ? a : b; }
+
+float from_bits(uint32_t bits) {
+  float x = 0;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+uint32_t abs_bits(float x) {
+  uint32_t bits = 0;
+  memcpy(&bits, &x, sizeof bits);
+  return bits & 0x7fffffffu;
+}
+constexpr uint32_t kInfBits = 0x7f800000u;
+
+// Nearest integer, ties to even, for |x| < 2^22: at 1.5 * 2^23 the spacing of floats is 1. A zero
+// comes out as +0 whatever its sign; nothing below can tell.
+float round_even(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
+
+// 2^n for whole n in [-126, 127], from the exponent's bits.
+float pow2(float n) { return from_bits(static_cast<uint32_t>(static_cast<int32_t>(n) + 127) << 23); }
+
+float horner(float x, const float* coefficients, int count) {
+  float p = coefficients[count - 1];
+  for (int i = count - 2; i >= 0; --i) p = fma(p, x, coefficients[i]);
+  return p;
+}
+
+float fold_lanes(float* lane) {
+  for (int w = kLanes / 2; w > 0; w /= 2) {
+    for (int l = 0; l < w; ++l) lane[l] = lane[l] + lane[l + w];
+  }
+  return lane[0];
+}
+
+// ---- elementary functions ----
+
+float exp(float x) {
+  x = min(kExpMax, x);  // in this operand order a NaN stays
+  x = max(kExpMin, x);
+  if (x != x) return x;
+  const float n = round_even(x * kLog2E);
+  float r = fma(-n, kLn2Hi, x);
+  r = fma(-n, kLn2Lo, r);
+  const float p = horner(r, kExpPoly, 6);
+  const float y = fma(p, r * r, r) + 1.0f;
+  return y * pow2(n);
+}
+
+// round(254 * 2^t) for t <= 0, within 0.037 of the real value before rounding; a NaN gives 0.
+int exp2_q8(float t) {
+  t = max(t, kExp2Q8Min);
+  const float n = round_even(t);
+  const float f = t - n;
+  return static_cast<int>(round_even(horner(f, kExp2Q8Poly, 4) * pow2(n)));
+}
+
+float gelu(float x) {
+  float xc = max(x, -kGeluClamp);
+  xc = min(xc, kGeluClamp);
+  const float s = fma(xc * xc, kGeluScale, -1.0f);
+  float phi = fma(xc, horner(s, kGeluPoly, 13), 0.5f);
+  phi = max(phi, 0.0f);
+  phi = min(phi, 1.0f);
+  return x * phi;
+}
+
+float gelu_tanh(float x) {
+  const float x3 = (x * x) * x;
+  const float u = fma(kGeluTanhCubic, x3, x);
+  return x / (1.0f + exp(kGeluTanhScale * u));
+}
+
+float relu(float x) { return max(0.0f, x) + 0.0f; }  // -0 becomes +0, a NaN stays
+
+float activated(float x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGelu:
+      return gelu(x);
+    case Activation::kGeluTanh:
+      return gelu_tanh(x);
+    case Activation::kRelu:
+      return relu(x);
+  }
+  return x;
+}
+
+void activate(const float* x, float* y, size_t n, Activation activation) {
+  for (size_t i = 0; i < n; ++i) y[i] = activated(x[i], activation);
+}
+
+// ---- quantization ----
+
+int round_to_i8(float x) {
+  x = max(x, -127.0f);
+  x = min(x, 127.0f);
+  return static_cast<int>(round_even(x));
+}
+
+// What quantizing values of the largest magnitude `bits` takes: q = round_to_i8(x * inverse).
+struct QuantScale {
+  float inverse;  // 0: all q are 0
+  float scale;
+};
+
+QuantScale quant_scale(uint32_t absmax_bits) {
+  if (absmax_bits >= kInfBits) return {0.0f, from_bits(0x7fc00000u)};
+  const float a = from_bits(absmax_bits);
+  if (a < kTinyAbsMax) return {0.0f, 1.0f};
+  return {127.0f / a, a / 127.0f};
+}
+
+// Absolute maximum of count values `stride` apart.
+uint32_t absmax_bits(const float* x, size_t count, size_t stride) {
+  uint32_t largest = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t bits = abs_bits(x[i * stride]);
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+int8_t quantized(float x, QuantScale s) {
+  return s.inverse > 0.0f ? static_cast<int8_t>(round_to_i8(x * s.inverse)) : int8_t{0};
+}
+
+float quantize_row(const float* x, int k, uint32_t bits, uint8_t* q) {
+  const QuantScale s = quant_scale(bits);
+  for (int i = 0; i < k; ++i) q[i] = static_cast<uint8_t>(quantized(x[i], s));
+  return s.scale;
+}
+
+void quantize_rows(const QuantizeRowsArgs& g) {
+  for (int m = 0; m < g.m; ++m) {
+    const float* x = g.src + static_cast<size_t>(m) * g.lds;
+    const uint32_t bits = g.row_max_bits ? g.row_max_bits[m] : absmax_bits(x, static_cast<size_t>(g.k), 1);
+    g.scale[m] = quantize_row(x, g.k, bits, g.dst + static_cast<size_t>(m) * g.ldd);
+  }
+}
+
+// ---- products ----
+
+void gemm_s8_tile(const GemmS8Args& g, int m, int panel) {
+  const int groups = static_cast<int>(group_count(static_cast<size_t>(g.k)));
+  const uint8_t* a = g.a + static_cast<size_t>(m) * g.lda;
+  const int8_t* w = g.b + static_cast<size_t>(panel) * packed_s8_panel_bytes(static_cast<size_t>(g.k));
+  int32_t acc[kPanelWidth] = {};
+  for (int i = 0; i < groups; ++i, a += kGroupDepth, w += kGroupDepth * kPanelWidth) {
+    const int8_t q[kGroupDepth] = {static_cast<int8_t>(a[0]), static_cast<int8_t>(a[1]), static_cast<int8_t>(a[2]),
+                                   static_cast<int8_t>(a[3])};
+    for (int n = 0; n < kPanelWidth; ++n) {
+      acc[n] += q[0] * w[4 * n] + q[1] * w[4 * n + 1] + q[2] * w[4 * n + 2] + q[3] * w[4 * n + 3];
+    }
+  }
+  const int n0 = panel * kPanelWidth;
+  float* dst = g.dst + static_cast<size_t>(m) * g.ldd + n0;
+  for (int n = 0; n < kPanelWidth; ++n) {
+    dst[n] = fma(static_cast<float>(acc[n]), g.a_scale[m] * g.b_scale[n0 + n], g.bias[n0 + n]);
+  }
+  activate(dst, dst, kPanelWidth, g.activation);
+  if (g.row_max_bits) {
+    const uint32_t bits = absmax_bits(dst, kPanelWidth, 1);
+    g.row_max_bits[m] = bits > g.row_max_bits[m] ? bits : g.row_max_bits[m];
+  }
+}
+
+void gemm_s8(const GemmS8Args& g) {
+  for (int panel = g.panel_begin; panel < g.panel_end; ++panel) {
+    for (int m = 0; m < g.m; ++m) gemm_s8_tile(g, m, panel);
+  }
+}
+
+void gemm_f32_tile(const GemmF32Args& g, int m, int panel) {
+  const float* a = g.a + static_cast<size_t>(m) * g.lda;
+  const float* w = g.b + static_cast<size_t>(panel) * packed_f32_panel_floats(static_cast<size_t>(g.k));
+  float acc[kPanelWidth] = {};
+  for (int k = 0; k < g.k; ++k, w += kPanelWidth) {
+    for (int n = 0; n < kPanelWidth; ++n) acc[n] = fma(a[k], w[n], acc[n]);
+  }
+  const int n0 = panel * kPanelWidth;
+  float* dst = g.dst + static_cast<size_t>(m) * g.ldd + n0;
+  for (int n = 0; n < kPanelWidth; ++n) {
+    dst[n] = g.b_scale ? fma(acc[n], g.b_scale[n0 + n], g.bias[n0 + n]) : acc[n] + g.bias[n0 + n];
+  }
+  activate(dst, dst, kPanelWidth, g.activation);
+}
+
+void gemm_f32(const GemmF32Args& g) {
+  for (int panel = g.panel_begin; panel < g.panel_end; ++panel) {
+    for (int m = 0; m < g.m; ++m) gemm_f32_tile(g, m, panel);
+  }
+}
+
+void unpack_panel(const int8_t* panel, int k, float* dst) {
+  for (int i = 0; i < k; ++i) {
+    for (int n = 0; n < kPanelWidth; ++n) {
+      dst[i * kPanelWidth + n] = panel[(i / kGroupDepth * kPanelWidth + n) * kGroupDepth + i % kGroupDepth];
+    }
+  }
+}
+
+// ---- rows ----
+
+void layer_norm_row(const LayerNormArgs& g, int m) {
+  const float* x = g.x + static_cast<size_t>(m) * g.ldx;
+  const float* residual = g.residual ? g.residual + static_cast<size_t>(m) * g.ldr : nullptr;
+  float* y = g.y + static_cast<size_t>(m) * g.ldy;
+  const float count = static_cast<float>(g.n);
+
+  float sum[kLanes] = {};
+  for (int k = 0; k < g.n; ++k) {
+    y[k] = residual ? x[k] + residual[k] : x[k];
+    sum[k % kLanes] = sum[k % kLanes] + y[k];
+  }
+  const float mean = fold_lanes(sum) / count;
+
+  float squares[kLanes] = {};
+  for (int k = 0; k < g.n; ++k) {
+    const float d = y[k] - mean;
+    squares[k % kLanes] = fma(d, d, squares[k % kLanes]);
+  }
+  const float variance = fold_lanes(squares) / count;
+
+  const float inverse = 1.0f / sqrt(variance + g.eps);
+  for (int k = 0; k < g.n; ++k) y[k] = fma((y[k] - mean) * inverse, g.gamma[k], g.beta[k]);
+  if (g.q) {
+    const uint32_t bits = absmax_bits(y, static_cast<size_t>(g.n), 1);
+    g.scale[m] = quantize_row(y, g.n, bits, g.q + static_cast<size_t>(m) * g.ldq);
+  }
+}
+
+void layer_norm(const LayerNormArgs& g) {
+  for (int m = 0; m < g.m; ++m) layer_norm_row(g, m);
+}
+
+void embed(const EmbedArgs& g) {
+  const auto row = [&g](const float* table, int32_t index) {
+    return table + static_cast<size_t>(index) * static_cast<size_t>(g.n);
+  };
+  for (int m = 0; m < g.m; ++m) {
+    const size_t word = static_cast<size_t>(g.ids[m]) * static_cast<size_t>(g.n);
+    const float* type = row(g.type, g.type_ids ? g.type_ids[m] : 0);
+    const float* position = row(g.position, g.positions[m]);
+    float* dst = g.dst + static_cast<size_t>(m) * g.ldd;
+    for (int k = 0; k < g.n; ++k) {
+      const size_t at = word + static_cast<size_t>(k);
+      const float w = g.word_s8 ? static_cast<float>(g.word_s8[at]) * g.word_scale[g.ids[m]] : g.word_f32[at];
+      dst[k] = (w + type[k]) + position[k];
+    }
+  }
+}
+
+void softmax_row(const float* x, float* y, int n) {
+  float largest = from_bits(0xff800000u);  // -inf
+  for (int k = 0; k < n; ++k) largest = max(x[k], largest);
+  float sum[kLanes] = {};
+  for (int k = 0; k < n; ++k) {
+    y[k] = exp(x[k] - largest);
+    sum[k % kLanes] = sum[k % kLanes] + y[k];
+  }
+  const float total = fold_lanes(sum);
+  for (int k = 0; k < n; ++k) y[k] = y[k] / total;
+}
+
+void softmax(const SoftmaxArgs& g) {
+  for (int m = 0; m < g.m; ++m) {
+    softmax_row(g.x + static_cast<size_t>(m) * g.ldx, g.y + static_cast<size_t>(m) * g.ldy, g.n);
+  }
+}
+
+// ---- attention ----
+
+template <typename T>
+T* at(void* scratch, size_t offset) {
+  return reinterpret_cast<T*>(static_cast<char*>(scratch) + offset);
+}
+
+void attention_f32_row(const AttentionArgs& g, int row) {
+  const auto layout = attention_f32_layout(static_cast<size_t>(g.s), static_cast<size_t>(g.head_dim));
+  float* p = at<float>(g.scratch, layout.scores);
+  const float* q = g.q + static_cast<size_t>(row) * g.ld;
+  float* dst = g.dst + static_cast<size_t>(row) * g.ldd;
+  const float c = static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
+  for (int j = 0; j < g.s; ++j) {
+    const float* k = g.k + static_cast<size_t>(j) * g.ld;
+    float acc = 0.0f;
+    for (int i = 0; i < g.head_dim; ++i) acc = fma(q[i], k[i], acc);
+    p[j] = acc * c;
+  }
+  softmax_row(p, p, g.s);
+  for (int n = 0; n < g.head_dim; ++n) {
+    float acc = 0.0f;
+    for (int j = 0; j < g.s; ++j) acc = fma(p[j], g.v[static_cast<size_t>(j) * g.ld + static_cast<size_t>(n)], acc);
+    dst[n] = acc;
+  }
+}
+
+void attention_f32(const AttentionArgs& g) {
+  for (int row = g.row_begin; row < g.row_end; ++row) attention_f32_row(g, row);
+}
+
+// K and V of the whole text in int8, row-major [S][head_dim] here: K with a scale per token, V per column.
+struct QuantizedKeys {
+  int8_t *k, *v;
+  float *k_scale, *v_scale;
+  bool broken;  // some k_scale is NaN
+};
+
+QuantizedKeys quantize_keys(const AttentionArgs& g, const AttentionS8Layout& layout) {
+  const size_t d = static_cast<size_t>(g.head_dim);
+  const size_t s = static_cast<size_t>(g.s);
+  QuantizedKeys keys = {at<int8_t>(g.scratch, layout.k_panels), at<int8_t>(g.scratch, layout.v_panels),
+                        at<float>(g.scratch, layout.k_scale), at<float>(g.scratch, layout.v_scale), false};
+  for (size_t j = 0; j < s; ++j) {
+    const QuantScale scale = quant_scale(absmax_bits(g.k + j * g.ld, d, 1));
+    for (size_t i = 0; i < d; ++i) keys.k[j * d + i] = quantized(g.k[j * g.ld + i], scale);
+    keys.k_scale[j] = scale.scale;
+    keys.broken = keys.broken || scale.scale != scale.scale;
+  }
+  for (size_t n = 0; n < d; ++n) {
+    const QuantScale scale = quant_scale(absmax_bits(g.v + n, s, g.ld));
+    for (size_t j = 0; j < s; ++j) keys.v[j * d + n] = quantized(g.v[j * g.ld + n], scale);
+    keys.v_scale[n] = scale.scale;
+  }
+  return keys;
+}
+
+void attention_s8_row(const AttentionArgs& g, const AttentionS8Layout& layout, const QuantizedKeys& keys, int row) {
+  const int d = g.head_dim;
+  uint8_t* q = at<uint8_t>(g.scratch, layout.q);
+  float* x = at<float>(g.scratch, layout.scores);
+  uint8_t* u = at<uint8_t>(g.scratch, layout.p);
+  const float* src = g.q + static_cast<size_t>(row) * g.ld;
+  const float q_scale = quantize_row(src, d, absmax_bits(src, static_cast<size_t>(d), 1), q);
+  const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(d)));
+  const float f = keys.broken ? from_bits(0x7fc00000u) : q_scale * c2;
+
+  float largest = from_bits(0xff800000u);  // -inf
+  for (int j = 0; j < g.s; ++j) {
+    int32_t acc = 0;
+    for (int i = 0; i < d; ++i) acc += static_cast<int8_t>(q[i]) * keys.k[j * d + i];
+    x[j] = static_cast<float>(acc) * keys.k_scale[j];
+    largest = max(x[j], largest);
+  }
+  int32_t den = 0;
+  for (int j = 0; j < g.s; ++j) {
+    u[j] = static_cast<uint8_t>(exp2_q8((x[j] - largest) * f));
+    den += u[j];
+  }
+  const float inverse = 1.0f / static_cast<float>(den);
+  float* dst = g.dst + static_cast<size_t>(row) * g.ldd;
+  for (int n = 0; n < d; ++n) {
+    int32_t ctx = 0;
+    for (int j = 0; j < g.s; ++j) ctx += u[j] * keys.v[j * d + n];
+    dst[n] = (static_cast<float>(ctx) * keys.v_scale[n]) * inverse;
+  }
+}
+
+void attention_s8(const AttentionArgs& g) {
+  const auto layout = attention_s8_layout(static_cast<size_t>(g.s), static_cast<size_t>(g.head_dim));
+  const QuantizedKeys keys = quantize_keys(g, layout);
+  for (int row = g.row_begin; row < g.row_end; ++row) attention_s8_row(g, layout, keys, row);
+}
+
+}  // namespace
+
+constinit const KernelTable kScalarTable = {
+    .name = "scalar",
+    .isa = Isa::kScalar,
+    .required_features = 0,
+    .activation_offset = 0,
+    .gemm_s8 = gemm_s8,
+    .gemm_f32 = gemm_f32,
+    .unpack_panel = unpack_panel,
+    .quantize_rows = quantize_rows,
+    .layer_norm = layer_norm,
+    .embed = embed,
+    .attention_s8 = attention_s8,
+    .attention_f32 = attention_f32,
+    .softmax = softmax,
+    .activate = activate,
+};
+
+}  // namespace octobert
