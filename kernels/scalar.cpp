@@ -163,11 +163,9 @@ void quantize_rows(const QuantizeRowsArgs& g) {
 
 // ---- products ----
 
-void gemm_s8_tile(const GemmS8Args& g, int m, int panel) {
-  const int groups = static_cast<int>(group_count(static_cast<size_t>(g.k)));
-  const uint8_t* a = g.a + static_cast<size_t>(m) * g.lda;
-  const int8_t* w = g.b + static_cast<size_t>(panel) * packed_s8_panel_bytes(static_cast<size_t>(g.k));
-  int32_t acc[kPanelWidth] = {};
+// acc[n] += one row of signed activation bytes times one panel. Not inlined: by itself, g++ 12 turns it into
+// vector code three times as fast.
+[[gnu::noinline]] void accumulate_panel(const uint8_t* a, const int8_t* w, int groups, int32_t* acc) {
   for (int i = 0; i < groups; ++i, a += kGroupDepth, w += kGroupDepth * kPanelWidth) {
     const int8_t q[kGroupDepth] = {static_cast<int8_t>(a[0]), static_cast<int8_t>(a[1]), static_cast<int8_t>(a[2]),
                                    static_cast<int8_t>(a[3])};
@@ -175,6 +173,13 @@ void gemm_s8_tile(const GemmS8Args& g, int m, int panel) {
       acc[n] += q[0] * w[4 * n] + q[1] * w[4 * n + 1] + q[2] * w[4 * n + 2] + q[3] * w[4 * n + 3];
     }
   }
+}
+
+void gemm_s8_tile(const GemmS8Args& g, int m, int panel) {
+  int32_t acc[kPanelWidth] = {};
+  accumulate_panel(g.a + static_cast<size_t>(m) * g.lda,
+                   g.b + static_cast<size_t>(panel) * packed_s8_panel_bytes(static_cast<size_t>(g.k)),
+                   static_cast<int>(group_count(static_cast<size_t>(g.k))), acc);
   const int n0 = panel * kPanelWidth;
   float* dst = g.dst + static_cast<size_t>(m) * g.ldd + n0;
   for (int n = 0; n < kPanelWidth; ++n) {
