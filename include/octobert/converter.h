@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "octobert/export.h"
+
 namespace octobert {
 
 struct ConvertProgress {
@@ -19,12 +21,12 @@ struct ConvertProgress {
 };
 
 struct ConvertOptions {
-  std::string scheme = "dynamic";      // "dynamic", "weight-only", "float"
-  double min_agreement = 0;            // fraction of test tokens with the float label; below it nothing is written
-  std::filesystem::path labels;        // optional: one name a line, replaces the checkpoint's
-  std::vector<std::string> test_texts; // empty: the built-in ones
+  std::string scheme = "dynamic";       // "dynamic", "weight-only", "float"
+  double min_agreement = 0;             // fraction of test tokens with the float label; below it nothing is written
+  std::filesystem::path labels;         // optional: one name a line, replaces the checkpoint's
+  std::vector<std::string> test_texts;  // empty: the built-in ones
   int threads = 0;
-  bool check = true;                   // run the float model beside the quantized one
+  bool check = true;  // run the float model beside the quantized one
   std::function<void(const ConvertProgress&)> progress;
 };
 
@@ -39,7 +41,7 @@ struct ConvertReport {
   uint64_t source_bytes = 0, output_bytes = 0;
   double seconds = 0;
   std::string source_sha256;
-  double agreement = 1;               // share of test tokens (specials excluded) with the float label
+  double agreement = 1;  // share of test tokens (specials excluded) with the float label
   size_t agreement_tokens = 0;
   std::vector<LayerSqnr> sqnr;        // in the order of computation
   size_t minus_128_replaced = 0;      // imported int8 weights of -128 made -127
@@ -49,8 +51,8 @@ struct ConvertReport {
 // Writes `output` atomically (temporary file in the same folder, fsync, rename): on any error or kill no file is
 // under the final name that was not there before. Deterministic: the same input gives the same bytes on every
 // machine and for every number of threads. Throws Error; kCheckFailed if min_agreement is not met.
-ConvertReport convert(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
-                      const ConvertOptions& options = {});
+OCTOBERT_API ConvertReport convert(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
+                                   const ConvertOptions& options = {});
 
 }  // namespace octobert
 

@@ -19,6 +19,7 @@
 
 #include "octobert/entities.h"
 #include "octobert/error.h"
+#include "octobert/export.h"
 #include "octobert/thread_pool.h"
 #include "octobert/tokenizer.h"
 
@@ -51,7 +52,7 @@ struct PackedBatch {
 };
 
 // Scratch memory of one call at a time. Grows to the largest call and is then reused.
-class Workspace {
+class OCTOBERT_API Workspace {
  public:
   Workspace();
   ~Workspace();
@@ -74,7 +75,7 @@ struct ModelInfo {
 // Immutable after open; all const methods may be called from many threads at once. Results are bit for bit the
 // same for every instruction set, number of threads and batch. The library never prints, never aborts, and reads
 // neither the environment nor the locale. Calls set the floating-point control word to its default and restore it.
-class Engine {
+class OCTOBERT_API Engine {
  public:
   // Maps the file; touches no weight page. Throws Error(kIo, kFormat, kUnsupported).
   // Replacing the file by rename while it is open is safe; truncating it in place is not (see load_into_memory).
@@ -120,7 +121,7 @@ struct IsaInfo {
   bool available;  // on this CPU, with this operating system
 };
 // Instruction sets compiled into this build, best last.
-std::vector<IsaInfo> compiled_isas();
+OCTOBERT_API std::vector<IsaInfo> compiled_isas();
 
 }  // namespace octobert
 

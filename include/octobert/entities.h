@@ -9,13 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "octobert/export.h"
 #include "octobert/tokenizer.h"
 
 namespace octobert {
 
 enum class Strategy {
-  kWords,    // ours, the default: whole words, repaired tags, BIO/BIOES/BILOU, nothing lost at window borders
-  kNone,     // the five of transformers.pipeline("token-classification"), exactly
+  kWords,  // ours, the default: whole words, repaired tags, BIO/BIOES/BILOU, nothing lost at window borders
+  kNone,   // the five of transformers.pipeline("token-classification"), exactly
   kSimple,
   kFirst,
   kAverage,
@@ -23,7 +24,7 @@ enum class Strategy {
 };
 
 // Parses "words", "none", "simple", "first", "average", "max"; throws Error(kInvalidInput).
-Strategy parse_strategy(std::string_view name);
+OCTOBERT_API Strategy parse_strategy(std::string_view name);
 
 struct AnalyzeOptions {
   Strategy strategy = Strategy::kWords;
@@ -33,19 +34,19 @@ struct AnalyzeOptions {
   // kWords: overlap of windows; default a quarter of the window. Reference strategies: without it a
   // text is cut at the limit, as the reference does.
   std::optional<size_t> stride;
-  bool truncate = false;                      // kWords: cut at the limit (and report it) instead of windowing
+  bool truncate = false;  // kWords: cut at the limit (and report it) instead of windowing
   std::vector<std::string> ignore_labels = {"O"};
   float min_score = 0;
   std::vector<std::pair<std::string, float>> min_score_by_label;  // by entity label ("PER")
-  bool label_scores = false;                  // fill Entity::label_scores
+  bool label_scores = false;                                      // fill Entity::label_scores
   SpecialTokensInText special_tokens_in_text = SpecialTokensInText::kKeep;
   InvalidUtf8 invalid_utf8 = InvalidUtf8::kReplace;
 };
 
 struct Entity {
-  std::string label;       // "PER"; with kNone the token's own label, "B-PER"
-  float score = 0;         // mean over the entity's words (kWords) or tokens, as the strategy defines
-  std::string_view text;   // the slice of the source itself (of the caller's buffer)
+  std::string label;      // "PER"; with kNone the token's own label, "B-PER"
+  float score = 0;        // mean over the entity's words (kWords) or tokens, as the strategy defines
+  std::string_view text;  // the slice of the source itself (of the caller's buffer)
   Span bytes, codepoints, utf16;
   // Reference strategies only: the reference's `word` (decoded tokens) and, for kNone, `index`.
   std::string word;

@@ -5,15 +5,17 @@
 #include <cstddef>
 #include <memory>
 
+#include "octobert/export.h"
+
 namespace octobert {
 
 // Physical cores that this process may really use: affinity mask, cgroup v1/v2 quota
 // (rounded up), one per SMT pair. At least 1.
-int usable_cores();
+OCTOBERT_API int usable_cores();
 
 // Implement this to run the engine on threads of your own (OpenOptions::executor).
 // Results do not depend on how the tasks are spread.
-class Executor {
+class OCTOBERT_API Executor {
  public:
   virtual ~Executor() = default;
   // How many tasks may run at once, the caller's included.
@@ -26,7 +28,7 @@ class Executor {
 // A pool of `threads` threads including the caller's. Threads start at the first call that needs them, spin
 // briefly for the next piece of work (about 20 microseconds) and then sleep: an idle pool uses no CPU. After
 // fork() the child starts its own threads. Nothing is pinned. Thread-safe.
-class ThreadPool : public Executor {
+class OCTOBERT_API ThreadPool : public Executor {
  public:
   explicit ThreadPool(int threads = 0);  // 0: usable_cores()
   ~ThreadPool() override;

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "octobert/export.h"
+
 namespace octobert {
 
 // Half-open range of a text, in the unit that the field's name says.
@@ -37,14 +39,14 @@ struct TokenizeOptions {
 };
 
 // Tokens of one chunk, one entry a token in every array.
-struct Encoding {
+struct OCTOBERT_API Encoding {
   std::vector<int32_t> ids;
   std::vector<int32_t> type_ids;
-  std::vector<uint8_t> special;      // 1 for tokens that the template added
-  std::vector<int32_t> words;        // index of the pre-tokenizer's word (or of the caller's); -1 for none
-  std::vector<uint8_t> sequences;    // 0 first text, 1 second text of a pair; 0 for specials
-  std::vector<Span> codepoints;      // offsets in the token's own text (or caller's word), code points
-  std::vector<Span> bytes;           // the same in bytes
+  std::vector<uint8_t> special;    // 1 for tokens that the template added
+  std::vector<int32_t> words;      // index of the pre-tokenizer's word (or of the caller's); -1 for none
+  std::vector<uint8_t> sequences;  // 0 first text, 1 second text of a pair; 0 for specials
+  std::vector<Span> codepoints;    // offsets in the token's own text (or caller's word), code points
+  std::vector<Span> bytes;         // the same in bytes
   size_t size() const { return ids.size(); }
   void clear();
 };
@@ -56,7 +58,7 @@ struct Encodings {
 };
 
 // Immutable; every const method may be called from many threads at once.
-class Tokenizer {
+class OCTOBERT_API Tokenizer {
  public:
   // Reads the frozen form (a packed file's tokenizer section). The bytes must outlive the tokenizer;
   // they are validated here: no content can cause an access out of bounds later.
@@ -74,12 +76,12 @@ class Tokenizer {
   // Words that the caller has split; `words` and offsets are the caller's word index and offsets inside that word.
   void encode_words(std::span<const std::string_view> words, const TokenizeOptions& options, Encodings& out) const;
 
-  size_t vocab_size() const;                     // ids are below this (added tokens included)
-  size_t special_count() const;                  // tokens that the single-text template adds (2: [CLS], [SEP])
-  size_t model_max_length() const;               // from tokenizer_config.json; 0 if it sets none
+  size_t vocab_size() const;        // ids are below this (added tokens included)
+  size_t special_count() const;     // tokens that the single-text template adds (2: [CLS], [SEP])
+  size_t model_max_length() const;  // from tokenizer_config.json; 0 if it sets none
   int32_t unk_id() const;
-  std::string_view token(int32_t id) const;      // "" if the id is not in the vocabulary
-  std::string_view continuing_prefix() const;    // "##"
+  std::string_view token(int32_t id) const;    // "" if the id is not in the vocabulary
+  std::string_view continuing_prefix() const;  // "##"
   // HuggingFace's WordPiece decoder (prefix removal, and clean-up of spaces if the tokenizer has it set) on a run
   // of tokens: the `word` field of the reference's pipeline.
   void decode(std::span<const std::string_view> tokens, std::string& out) const;
