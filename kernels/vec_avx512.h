@@ -1,0 +1,108 @@
+// 16 lanes on AVX-512: one register. The same names, with the same results, are in vec_avx2.h (two registers) and
+// vec_neon.h (four); everything in the -inl.h files is written once over them. What each function promises:
+//
+//   F, I                   16 floats; 16 int32
+//   load, store            16 values, any alignment
+//   load_part, store_part  the first n, 0 <= n <= 16: nothing past them is touched; missing lanes load as +0
+//   load_s8(_part)         16 (n) int8 as floats
+//   store_bytes            the low byte of each int32 lane, 16 bytes
+//   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
+//   max, min               a > b ? a : b and a < b ? a : b lane by lane, exactly: b where either is NaN or both zero
+//   rint, to_int           nearest, ties to even; to_int for |x| < 2^31
+//   abs_bits               the bits of |x|, for max_i: a NaN is larger than any number
+//   as_int, as_float       bits reinterpreted
+//   less                   all ones where a < b, else 0 (0 for NaN)
+//   first                  x in lanes < n, other in the rest
+//   fold_add               lane l += lane l + w for w = 8, 4, 2, 1, then lane 0
+//   fold_max, fold_max_i   the largest lane (no NaN among them)
+#ifndef OCTOBERT_KERNELS_VEC_AVX512_H_
+#define OCTOBERT_KERNELS_VEC_AVX512_H_
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+namespace octobert {
+namespace {
+
+struct Vec {
+  using F = __m512;
+  using I = __m512i;
+
+  static __mmask16 mask(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static F load_part(const float* p, int n) { return _mm512_maskz_loadu_ps(mask(n), p); }
+  static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+  static void store_part(float* p, F x, int n) { _mm512_mask_storeu_ps(p, mask(n), x); }
+  static I load_i(const void* p) { return _mm512_loadu_si512(p); }
+  static void store_i(void* p, I x) { _mm512_storeu_si512(p, x); }
+  static F load_s8(const int8_t* p) {
+    return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static F load_s8_part(const int8_t* p, int n) {
+    return to_float(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask(n), p)));
+  }
+  static void store_bytes(uint8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
+
+  static F zero() { return _mm512_setzero_ps(); }
+  static F set(float x) { return _mm512_set1_ps(x); }
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F sqrt(F x) { return _mm512_sqrt_ps(x); }
+  static F rint(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F first(F x, int n, F other) { return _mm512_mask_mov_ps(other, mask(n), x); }
+
+  static I zero_i() { return _mm512_setzero_si512(); }
+  static I set_i(int32_t x) { return _mm512_set1_epi32(x); }
+  static I add_i(I a, I b) { return _mm512_add_epi32(a, b); }
+  static I sub_i(I a, I b) { return _mm512_sub_epi32(a, b); }
+  static I and_i(I a, I b) { return _mm512_and_si512(a, b); }
+  static I or_i(I a, I b) { return _mm512_or_si512(a, b); }
+  static I max_i(I a, I b) { return _mm512_max_epi32(a, b); }
+  template <int kBits>
+  static I shift_left(I x) {
+    return _mm512_slli_epi32(x, kBits);
+  }
+  template <int kBits>
+  static I shift_right(I x) {  // keeps the sign
+    return _mm512_srai_epi32(x, kBits);
+  }
+  static I less(F a, F b) { return _mm512_movm_epi32(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)); }
+
+  static F to_float(I x) { return _mm512_cvtepi32_ps(x); }
+  static I to_int(F x) { return _mm512_cvtps_epi32(x); }
+  static I as_int(F x) { return _mm512_castps_si512(x); }
+  static F as_float(I x) { return _mm512_castsi512_ps(x); }
+  static I abs_bits(F x) { return and_i(as_int(x), set_i(0x7fffffff)); }
+
+  static float fold_add(F x) {
+    const __m256 x8 = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    const __m128 x4 = _mm_add_ps(_mm256_castps256_ps128(x8), _mm256_extractf128_ps(x8, 1));
+    const __m128 x2 = _mm_add_ps(x4, _mm_movehl_ps(x4, x4));
+    return _mm_cvtss_f32(_mm_add_ss(x2, _mm_movehdup_ps(x2)));
+  }
+  static float fold_max(F x) {
+    const __m256 x8 = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    const __m128 x4 = _mm_max_ps(_mm256_castps256_ps128(x8), _mm256_extractf128_ps(x8, 1));
+    const __m128 x2 = _mm_max_ps(x4, _mm_movehl_ps(x4, x4));
+    return _mm_cvtss_f32(_mm_max_ss(x2, _mm_movehdup_ps(x2)));
+  }
+  static int32_t fold_max_i(I x) {
+    const __m256i x8 = _mm256_max_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    const __m128i x4 = _mm_max_epi32(_mm256_castsi256_si128(x8), _mm256_extracti128_si256(x8, 1));
+    const __m128i x2 = _mm_max_epi32(x4, _mm_unpackhi_epi64(x4, x4));
+    return _mm_cvtsi128_si32(_mm_max_epi32(x2, _mm_shuffle_epi32(x2, 1)));
+  }
+};
+
+}  // namespace
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_VEC_AVX512_H_
