@@ -1,0 +1,39 @@
+// What an Engine holds. For the files that implement its members (engine.cpp, analyze*.cpp), and EngineAccess.
+#ifndef OCTOBERT_ENGINE_ENGINE_IMPL_H_
+#define OCTOBERT_ENGINE_ENGINE_IMPL_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/free_list.h"
+#include "engine/model.h"
+#include "engine/model_file.h"
+#include "engine/workspace.h"
+#include "kernels/kernels.h"
+#include "octobert/engine.h"
+
+namespace octobert {
+
+struct Workspace::Impl {
+  BertState state;
+};
+
+// Immutable after open, but for the free lists, which lock. Engine::logits() on a borrowed Workspace is the way to
+// the logits for analyze() as well: it checks its input, guards the floating-point environment, splits what is too
+// long for one pass into chunks of whole sequences, honours the CancelToken and throws on non-finite logits.
+struct Engine::Impl {
+  Impl(ModelFile model_file, const OpenOptions& options);
+
+  ModelFile file;
+  BertModel model;  // views into file
+  Tokenizer tokenizer;
+  std::vector<std::string> labels;
+  ModelInfo info;
+  const KernelTable* kernels;
+  std::shared_ptr<Executor> executor;
+};
+
+}  // namespace octobert
+
+#endif  // OCTOBERT_ENGINE_ENGINE_IMPL_H_
