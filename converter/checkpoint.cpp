@@ -1,0 +1,233 @@
+#include "converter/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <set>
+#include <system_error>
+
+#include "converter/checkpoint_config.h"
+#include "converter/json.h"
+#include "converter/labels.h"
+#include "octobert/error.h"
+
+namespace octobert::converter {
+namespace {
+
+constexpr const char* kConfigFile = "config.json";
+constexpr const char* kWeightsFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+// Weights in forms that this version does not read.
+constexpr const char* kOtherWeights[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
+                                         "model.ckpt.index",  "flax_model.msgpack",           "model.onnx"};
+
+bool is_present(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+std::filesystem::path checked_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    throw Error(ErrorCode::kIo, fmt::format("{}: not a folder: expected one with {} and {}", folder.string(),
+                                            kConfigFile, kWeightsFile));
+  }
+  return folder;
+}
+
+// A shard lies in the folder itself: a name that leads elsewhere is refused.
+void check_shard_name(const std::string& name, const std::filesystem::path& index_path) {
+  const bool plain = !name.empty() && name != "." && name != ".." && name.find_first_of("/\\:") == std::string::npos &&
+                     name.find('\0') == std::string::npos && name.find("..") == std::string::npos;
+  if (!plain) {
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: weight_map: expected the name of a file in the same folder, found '{}'",
+                            index_path.string(), name));
+  }
+}
+
+using WeightMap = std::unordered_map<std::string, std::string>;  // tensor -> file
+
+WeightMap read_weight_map(const std::filesystem::path& index_path) {
+  const nlohmann::json index = read_json_object(index_path);
+  const auto found = index.find("weight_map");
+  if (found == index.end() || !found->is_object() || found->empty()) {
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: weight_map: expected an object that gives each tensor's file", index_path.string()));
+  }
+  WeightMap map;
+  for (const auto& [tensor, file] : found->items()) {
+    if (!file.is_string()) {
+      throw Error(ErrorCode::kFormat, fmt::format("{}: weight_map['{}']: expected a file's name, found {}",
+                                                  index_path.string(), tensor, file.dump().substr(0, 80)));
+    }
+    check_shard_name(file.get_ref<const std::string&>(), index_path);
+    map.emplace(tensor, file.get<std::string>());
+  }
+  return map;
+}
+
+// The first value that is NaN or infinite, or values.size().
+size_t first_non_finite(std::span<const float> values) {
+  constexpr uint32_t kExponent = 0x7f800000u;
+  constexpr size_t kBlock = 4096;
+  for (size_t begin = 0; begin < values.size(); begin += kBlock) {
+    const std::span<const float> block = values.subspan(begin, std::min(kBlock, values.size() - begin));
+    uint32_t largest = 0;  // a branch-free pass, which compilers vectorise; the exact place only where it matters
+    for (const float value : block) largest = std::max(largest, std::bit_cast<uint32_t>(value) & kExponent);
+    if (largest != kExponent) continue;
+    const auto found = std::find_if(block.begin(), block.end(), [](float value) {
+      return (std::bit_cast<uint32_t>(value) & kExponent) == kExponent;
+    });
+    return begin + static_cast<size_t>(found - block.begin());
+  }
+  return values.size();
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const std::filesystem::path& folder, const std::filesystem::path& labels)
+    : folder_(checked_folder(folder)) {
+  const std::filesystem::path config_path = folder_ / kConfigFile;
+  const nlohmann::json config = read_json_object(config_path);
+  files_.emplace_back(kConfigFile);
+  family_ = &find_family(config, config_path.string());
+  config_ = model_config(config, *family_, config_path.string(), warnings_);
+  labels_ = labels.empty() ? labels_of_config(config, config_path.string()) : labels_of_file(labels);
+  label_source_ = labels.empty() ? config_path.string() + " (id2label)" : labels.string();
+  config_.label_count = static_cast<uint32_t>(labels_.size());
+  const std::vector<std::string> about_labels = label_warnings(labels_);
+  warnings_.insert(warnings_.end(), about_labels.begin(), about_labels.end());
+  open_weights();
+  map_tensors();
+}
+
+void Checkpoint::open_weights() {
+  if (is_present(folder_ / kWeightsFile)) {
+    weights_.emplace_back(folder_ / kWeightsFile);
+    files_.emplace_back(kWeightsFile);
+    weight_bytes_ = weights_.back().file_bytes();
+  } else if (is_present(folder_ / kIndexFile)) {
+    open_shards(folder_ / kIndexFile);
+  } else {
+    for (const char* other : kOtherWeights) {
+      if (!is_present(folder_ / other)) continue;
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("{}: weights in this form are not supported by this version: expected {} (or {}). Load the "
+                      "model with transformers and save it with model.save_pretrained(folder)",
+                      (folder_ / other).string(), kWeightsFile, kIndexFile));
+    }
+    throw Error(ErrorCode::kIo,
+                fmt::format("{}: no weights: expected {} or {}", folder_.string(), kWeightsFile, kIndexFile));
+  }
+}
+
+void Checkpoint::open_shards(const std::filesystem::path& index_path) {
+  const WeightMap map = read_weight_map(index_path);
+  files_.emplace_back(kIndexFile);
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : map) names.insert(file);
+  weights_.reserve(names.size());
+  for (const std::string& name : names) {
+    weights_.emplace_back(folder_ / name);
+    files_.push_back(name);
+    weight_bytes_ += weights_.back().file_bytes();
+    for (const TensorInfo& tensor : weights_.back().tensors()) {
+      const auto listed = map.find(tensor.name);
+      if (listed == map.end() || listed->second != name) {
+        throw Error(ErrorCode::kFormat,
+                    fmt::format("{}: tensor '{}': {} says that it is {}", weights_.back().name(), tensor.name,
+                                index_path.string(), listed == map.end() ? "nowhere" : "in " + listed->second));
+      }
+    }
+  }
+  size_t present = 0;
+  for (const SafetensorsFile& file : weights_) present += file.tensors().size();
+  if (present == map.size()) return;  // each tensor found is listed, so none is missing
+  for (const auto& [tensor, name] : map) {
+    const auto shard = static_cast<size_t>(std::distance(names.begin(), names.find(name)));
+    if (weights_[shard].find(tensor)) continue;
+    throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}' is missing, which {} places here",
+                                                weights_[shard].name(), tensor, index_path.string()));
+  }
+}
+
+void Checkpoint::map_tensors() {
+  const std::vector<ExpectedTensor> expected = expected_tensors(*family_, config_);
+  std::unordered_map<std::string_view, std::string_view> our_names;
+  for (const ExpectedTensor& tensor : expected) our_names.emplace(tensor.theirs, tensor.ours);
+  for (const SafetensorsFile& file : weights_) {
+    for (const TensorInfo& info : file.tensors()) {
+      const std::string plain = plain_name(*family_, info.name);
+      if (is_ignored(*family_, plain)) continue;
+      const auto ours = our_names.find(plain);
+      if (ours == our_names.end()) {
+        throw Error(
+            ErrorCode::kFormat,
+            fmt::format("{}: tensor '{}' of shape {} is not part of a {} token classifier with {} layers", file.name(),
+                        info.name, shape_text(info.shape), family_->model_type, config_.layer_count));
+      }
+      const auto [place, is_new] = tensors_.emplace(ours->second, Source{&file, &info});
+      if (!is_new) {
+        throw Error(ErrorCode::kFormat, fmt::format("{}: tensors '{}' and '{}' are both {}", file.name(),
+                                                    place->second.info->name, info.name, plain));
+      }
+    }
+  }
+  for (const ExpectedTensor& tensor : expected) check_tensor(tensor);
+}
+
+void Checkpoint::check_tensor(const ExpectedTensor& expected) const {
+  const auto found = tensors_.find(expected.ours);
+  if (found == tensors_.end()) {
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: tensor '{}' is missing: expected F32, F16, BF16 or F64 of shape {}",
+                            weights_.size() == 1 ? weights_.front().name() : folder_.string(), expected.theirs,
+                            expected.shape_names));
+  }
+  const auto& [file, info] = found->second;
+  if (info->shape != expected.shape) {
+    const bool about_labels = expected.ours.starts_with("classifier");
+    throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}': expected shape {}, found {}{}", file->name(),
+                                                info->name, expected.shape_names, shape_text(info->shape),
+                                                about_labels ? "; the labels are those of " + label_source_ : ""));
+  }
+  if (!is_floating(info->type)) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}': expected F32, F16, BF16 or F64, found {}",
+                                                file->name(), info->name, data_type_name(info->type)));
+  }
+}
+
+const Checkpoint::Source& Checkpoint::source(std::string_view name) const {
+  const auto found = tensors_.find(std::string(name));
+  if (found == tensors_.end()) {
+    throw Error(ErrorCode::kInvalidInput, fmt::format("{}: the model has no tensor '{}'", folder_.string(), name));
+  }
+  return found->second;
+}
+
+void Checkpoint::read(std::string_view name, std::span<float> dst) const {
+  read_rows(name, 0, source(name).info->shape.front(), dst);
+}
+
+void Checkpoint::read_rows(std::string_view name, uint64_t first, uint64_t count, std::span<float> dst) const {
+  const auto& [file, info] = source(name);
+  const uint64_t width = info->elements / info->shape.front();
+  if (dst.size() != count * width) {
+    throw Error(ErrorCode::kInvalidInput, fmt::format("{}: tensor '{}': {} rows have {} values, asked for {}",
+                                                      file->name(), info->name, count, count * width, dst.size()));
+  }
+  file->read(*info, first * width, dst);
+  const size_t bad = first_non_finite(dst);
+  if (bad == dst.size()) return;
+  const uint64_t index = first * width + bad;
+  throw Error(
+      ErrorCode::kFormat,
+      fmt::format("{}: tensor '{}': value {} at [{}] is not finite{}", file->name(), info->name, dst[bad],
+                  info->shape.size() == 1 ? std::to_string(index) : fmt::format("{}, {}", index / width, index % width),
+                  info->type == DataType::kF64 ? " in fp32" : ""));
+}
+
+}  // namespace octobert::converter

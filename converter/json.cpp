@@ -1,0 +1,76 @@
+#include "converter/json.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <set>
+#include <system_error>
+#include <vector>
+
+#include "octobert/error.h"
+
+namespace octobert::converter {
+namespace {
+
+std::string last_error() { return std::error_code(errno, std::generic_category()).message(); }
+
+}  // namespace
+
+std::string read_text_file(const std::filesystem::path& path, size_t limit) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
+  if (!file) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened: {}", path.string(), last_error()));
+  std::string text;
+  for (;;) {
+    constexpr size_t kChunk = size_t{1} << 16;
+    const size_t old_size = text.size();
+    text.resize(old_size + kChunk);
+    text.resize(old_size + std::fread(text.data() + old_size, 1, kChunk, file.get()));
+    if (text.size() > limit) {
+      throw Error(ErrorCode::kFormat,
+                  fmt::format("{}: longer than {} bytes, the most that is read", path.string(), limit));
+    }
+    if (text.size() == old_size) break;
+  }
+  if (std::ferror(file.get())) {
+    throw Error(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", path.string(), last_error()));
+  }
+  return text;
+}
+
+nlohmann::json parse_json_object(std::string_view text, const std::string& source) {
+  // The callback sees every key before its value is stored, and so the second one of two.
+  std::vector<std::set<std::string>> keys_of_open_objects;
+  std::optional<std::string> duplicate;
+  const auto look_for_duplicates = [&](int /*depth*/, nlohmann::json::parse_event_t event,
+                                       const nlohmann::json& value) {
+    if (event == nlohmann::json::parse_event_t::object_start) keys_of_open_objects.emplace_back();
+    if (event == nlohmann::json::parse_event_t::object_end) keys_of_open_objects.pop_back();
+    if (event == nlohmann::json::parse_event_t::key) {
+      const auto& key = value.get_ref<const std::string&>();
+      if (!keys_of_open_objects.back().insert(key).second) duplicate = key;
+    }
+    return true;
+  };
+  nlohmann::json root;
+  try {
+    root = nlohmann::json::parse(text, look_for_duplicates);
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: not valid JSON: {}", source, e.what()));
+  }
+  if (duplicate) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: key '{}' appears twice in one object", source, *duplicate));
+  }
+  if (!root.is_object()) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: expected a JSON object, found {}", source, root.type_name()));
+  }
+  return root;
+}
+
+nlohmann::json read_json_object(const std::filesystem::path& path) {
+  return parse_json_object(read_text_file(path), path.string());
+}
+
+}  // namespace octobert::converter

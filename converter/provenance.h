@@ -1,0 +1,31 @@
+// Where a packed file comes from: hashes of what was read and the converter's version. No date, no path, no host:
+// the same input gives the same bytes everywhere.
+#ifndef OCTOBERT_CONVERTER_PROVENANCE_H_
+#define OCTOBERT_CONVERTER_PROVENANCE_H_
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace octobert::converter {
+
+std::string sha256_of_file(const std::filesystem::path& path);  // lower-case hex; Error(kIo)
+
+// Files by the name that the listing gives them, sorted by it.
+struct SourceHashes {
+  std::vector<std::pair<std::string, std::string>> files;  // name, SHA-256
+  // SHA-256 of the lines "HASH  NAME\n", so that in the checkpoint's folder
+  //   LC_ALL=C sha256sum NAME ... | sha256sum
+  // gives the same.
+  std::string combined;
+};
+SourceHashes hash_sources(const std::filesystem::path& folder, std::vector<std::string> names);
+
+// Key, value, key, value ...: the provenance section.
+std::vector<std::string> provenance_strings(const SourceHashes& sources);
+
+}  // namespace octobert::converter
+
+#endif  // OCTOBERT_CONVERTER_PROVENANCE_H_
