@@ -1,5 +1,6 @@
 #include "engine/strings.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -40,6 +41,13 @@ bool is_utf8(std::string_view text) {
     rest = rest.subspan(length);
   }
   return true;
+}
+
+bool is_clean_name(const char* name, size_t capacity) {
+  const size_t length = ::strnlen(name, capacity);
+  return length > 0 && length < capacity &&
+         std::all_of(name, name + length, [](char c) { return c >= ' ' && c <= '~'; }) &&
+         std::all_of(name + length, name + capacity, [](char c) { return c == '\0'; });
 }
 
 std::vector<std::string_view> decode_strings(std::span<const std::byte> bytes, const std::string& where) {

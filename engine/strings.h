@@ -17,6 +17,10 @@ std::vector<std::string_view> decode_strings(std::span<const std::byte> bytes, c
 // Whether a byte sequence is UTF-8 as Unicode defines it (no surrogates, no overlong forms, at most U+10FFFF).
 bool is_utf8(std::string_view text);
 
+// Whether a field of `capacity` bytes holds a name: printable ASCII (it goes into messages and onto terminals), at
+// least one character, then NULs to the end, at least one.
+bool is_clean_name(const char* name, size_t capacity);
+
 }  // namespace octobert
 
 #endif  // OCTOBERT_ENGINE_STRINGS_H_

@@ -1,0 +1,128 @@
+#include "engine/model.h"
+
+#include <initializer_list>
+#include <string>
+
+#include "engine/model_file.h"
+#include "kernels/layout.h"
+#include "octobert/error.h"
+
+namespace octobert {
+
+using format::DType;
+using format::Scheme;
+
+namespace {
+
+// Looks tensors up and holds them against what the model needs.
+class Tensors {
+ public:
+  explicit Tensors(const ModelFile& file) : file_(file) {}
+
+  const float* floats(const std::string& name, uint64_t rows, uint64_t columns = 1) const {
+    return get<float>(name, DType::kF32, Layout::kRowMajor, rows, columns);
+  }
+  const int8_t* bytes(const std::string& name, uint64_t rows, uint64_t columns) const {
+    return get<int8_t>(name, DType::kI8, Layout::kRowMajor, rows, columns);
+  }
+  const int32_t* integers(const std::string& name, uint64_t rows) const {
+    return get<int32_t>(name, DType::kI32, Layout::kRowMajor, rows, 1);
+  }
+  DType dtype(const std::string& name) const { return static_cast<DType>(find(name).entry->dtype); }
+
+  Linear linear(const std::string& name, Scheme scheme, uint32_t n, uint32_t k) const {
+    Linear linear{.scheme = scheme, .n = static_cast<int>(n), .k = static_cast<int>(k)};
+    linear.bias = floats(name + ".bias", padded_outputs(n));
+    if (scheme == Scheme::kFloat) {
+      linear.weight_f32 = get<float>(name + ".weight", DType::kF32, Layout::kN16K1, n, k);
+      return linear;
+    }
+    linear.weight_s8 = get<int8_t>(name + ".weight", DType::kI8, Layout::kN16K4, n, k);
+    linear.scale = floats(name + ".scale", padded_outputs(n));
+    linear.sum = integers(name + ".sum", padded_outputs(n));
+    return linear;
+  }
+
+  LayerNormWeights norm(const std::string& name, uint32_t n) const {
+    return {floats(name + ".gamma", n), floats(name + ".beta", n)};
+  }
+
+ private:
+  Tensor find(const std::string& name) const {
+    const auto tensor = file_.find_tensor(name);
+    if (!tensor) throw Error(ErrorCode::kFormat, file_.source() + ": no tensor '" + name + "'");
+    return *tensor;
+  }
+
+  // The size then follows: ModelFile holds every entry's size against its dtype, layout and dims.
+  template <class T>
+  const T* get(const std::string& name, DType dtype, Layout layout, uint64_t rows, uint64_t columns) const {
+    const Tensor tensor = find(name);
+    const format::TensorEntry& entry = *tensor.entry;
+    const auto expect = [&](const char* field, uint64_t found, uint64_t expected, ErrorCode code) {
+      if (found == expected) return;
+      throw Error(code, file_.source() + ": tensor '" + name + "': " + field + " is " + std::to_string(found) +
+                            ", expected " + std::to_string(expected));
+    };
+    expect("dtype", entry.dtype, static_cast<uint64_t>(dtype), ErrorCode::kUnsupported);
+    expect("layout", entry.layout, static_cast<uint64_t>(layout), ErrorCode::kUnsupported);
+    expect("dims[0]", entry.dims[0], rows, ErrorCode::kFormat);
+    expect("dims[1]", entry.dims[1], columns, ErrorCode::kFormat);
+    return reinterpret_cast<const T*>(tensor.bytes.data());
+  }
+
+  const ModelFile& file_;
+};
+
+Embeddings make_embeddings(const Tensors& tensors, const format::ModelConfig& config) {
+  Embeddings embeddings;
+  const uint32_t d = config.hidden_size;
+  if (tensors.dtype("embeddings.word") == DType::kI8) {
+    embeddings.word_s8 = tensors.bytes("embeddings.word", config.vocab_size, d);
+    embeddings.word_scale = tensors.floats("embeddings.word.scale", config.vocab_size);
+  } else {
+    embeddings.word_f32 = tensors.floats("embeddings.word", config.vocab_size, d);
+  }
+  embeddings.position = tensors.floats("embeddings.position", config.max_positions, d);
+  embeddings.type = tensors.floats("embeddings.type", config.type_count, d);
+  embeddings.norm = tensors.norm("embeddings.norm", d);
+  return embeddings;
+}
+
+}  // namespace
+
+BertModel make_bert_model(const ModelFile& file) {
+  const format::ModelConfig& config = file.config();
+  const uint32_t d = config.hidden_size;
+  const Tensors tensors(file);
+  const auto scheme = [&](size_t product) { return static_cast<Scheme>(file.products()[product].scheme); };
+
+  BertModel model;
+  model.config = config;
+  model.embeddings = make_embeddings(tensors, config);
+  for (uint32_t l = 0; l < config.layer_count; ++l) {
+    const std::string name = "layer." + std::to_string(l) + ".";
+    const size_t product = 6 * size_t{l};
+    // Neither has weights, and the kernels know both in integers or both in floats.
+    if (scheme(product + 1) != scheme(product + 2) || scheme(product + 1) == Scheme::kWeightOnly) {
+      throw Error(ErrorCode::kUnsupported, file.source() + ": products '" + name + "scores' and '" + name +
+                                               "context' have schemes " +
+                                               std::to_string(file.products()[product + 1].scheme) + " and " +
+                                               std::to_string(file.products()[product + 2].scheme) +
+                                               ", expected both float (0) or both dynamic (2)");
+    }
+    EncoderLayer layer;
+    layer.qkv = tensors.linear(name + "qkv", scheme(product), 3 * d, d);
+    layer.attention = scheme(product + 1);
+    layer.attention_output = tensors.linear(name + "attention_output", scheme(product + 3), d, d);
+    layer.attention_norm = tensors.norm(name + "attention_norm", d);
+    layer.ffn1 = tensors.linear(name + "ffn1", scheme(product + 4), config.intermediate_size, d);
+    layer.ffn2 = tensors.linear(name + "ffn2", scheme(product + 5), d, config.intermediate_size);
+    layer.ffn_norm = tensors.norm(name + "ffn_norm", d);
+    model.layers.push_back(layer);
+  }
+  model.classifier = tensors.linear("classifier", scheme(6 * size_t{config.layer_count}), config.label_count, d);
+  return model;
+}
+
+}  // namespace octobert
