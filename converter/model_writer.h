@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "engine/format.h"
 #include "engine/model.h"
+#include "kernels/layout.h"
 
 namespace octobert {
 
@@ -46,7 +48,7 @@ class ModelWriter {
   // Weights: a section is open from begin_weights() to the next section; tensors go into it. The sizes of the data
   // follow from dtype, layout and dims and must be given exactly (dims[1] = 1 for rank 1).
   void begin_weights(std::string_view name);
-  void add_tensor(std::string_view name, format::DType dtype, uint32_t layout, std::span<const uint64_t> dims,
+  void add_tensor(std::string_view name, format::DType dtype, Layout layout, std::span<const uint64_t> dims,
                   std::span<const std::byte> bytes);
   // The tensors of a product, "NAME.weight", ".bias", ".scale", ".sum", as its scheme has them.
   void add_linear(const std::string& name, const Linear& linear);
@@ -63,15 +65,18 @@ class ModelWriter {
 
  private:
   class Sink;
+  ModelWriter(std::unique_ptr<Sink> sink, uint32_t max_sections);
   void open_section(format::SectionType type, std::string_view name, bool required);
   void close_section();
   void append(std::span<const std::byte> bytes);
+  void align();
   void add_norm(const std::string& name, const format::ModelConfig& config, const LayerNormWeights& norm);
-  void add_floats(const std::string& name, std::span<const uint64_t> dims, const float* data);
+  void add_floats(const std::string& name, std::initializer_list<uint64_t> dims, const float* data);
 
   std::unique_ptr<Sink> sink_;
   uint32_t max_sections_;
   uint64_t position_ = 0;
+  bool section_is_open_ = false;
   std::vector<format::SectionEntry> sections_;
   std::vector<format::TensorEntry> tensors_;
   struct Hash;

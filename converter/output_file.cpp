@@ -1,0 +1,83 @@
+#include "converter/output_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "octobert/error.h"
+
+namespace octobert {
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 18;  // small writes are gathered up to this
+
+}  // namespace
+
+OutputFile::OutputFile(const std::filesystem::path& path) : path_(path) {
+  const std::string stem = "." + path.filename().string() + "." + std::to_string(::getpid()) + "-";
+  // A file of this name can be there only if a killed process of the same number left it.
+  for (int attempt = 0; descriptor_ < 0; ++attempt) {
+    temporary_ = path.parent_path() / (stem + std::to_string(attempt) + ".tmp");
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && errno != EINTR && (errno != EEXIST || attempt >= 1000)) fail("can't be created");
+  }
+  pending_.reserve(kBufferBytes);
+}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void OutputFile::fail(const char* what) const {
+  throw Error(ErrorCode::kIo, path_.string() + ": " + what + ": " + std::generic_category().message(errno));
+}
+
+void OutputFile::write_all(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    // Linux writes at most 2^31 - 4096 bytes a call.
+    const ssize_t done = ::write(descriptor_, bytes.data(), std::min(bytes.size(), size_t{1} << 30));
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail("can't be written");
+    bytes = bytes.subspan(static_cast<size_t>(done));
+  }
+}
+
+void OutputFile::flush() {
+  write_all(pending_);
+  pending_.clear();
+}
+
+void OutputFile::append(std::span<const std::byte> bytes) {
+  if (pending_.size() + bytes.size() > kBufferBytes) flush();
+  if (bytes.size() > kBufferBytes) return write_all(bytes);
+  pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+}
+
+void OutputFile::overwrite_start(std::span<const std::byte> bytes) {
+  flush();
+  if (::lseek(descriptor_, 0, SEEK_SET) != 0) fail("can't be written");
+  write_all(bytes);
+  if (::lseek(descriptor_, 0, SEEK_END) < 0) fail("can't be written");
+}
+
+void OutputFile::commit() {
+  flush();
+  if (::fsync(descriptor_) != 0) fail("can't be written to disk");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("can't be given its name");
+  ::close(descriptor_);
+  descriptor_ = -1;
+  // The new name survives a power cut once the folder is on disk; some file systems can't sync folders.
+  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;
+  ::fsync(directory);
+  ::close(directory);
+}
+
+}  // namespace octobert
