@@ -1,11 +1,9 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <system_error>
 
+#include "converter/output_file.h"
 #include "converter/safetensors.h"
 #include "octobert/error.h"
 
@@ -36,28 +34,16 @@ std::string make_header(const std::filesystem::path& path, std::span<const Tenso
   return header;
 }
 
-void write_bytes(std::ofstream& out, const void* data, size_t bytes) {
-  out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
-}
-
 }  // namespace
 
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors) {
   const std::string header = make_header(path, tensors);
   const uint64_t header_bytes = header.size();
-  const std::filesystem::path temporary =
-      path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), ::getpid());
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  write_bytes(out, &header_bytes, sizeof(header_bytes));
-  write_bytes(out, header.data(), header.size());
-  for (const TensorToWrite& tensor : tensors) write_bytes(out, tensor.bytes.data(), tensor.bytes.size());
-  out.close();
-  std::error_code error;
-  if (out) std::filesystem::rename(temporary, path, error);
-  if (out && !error) return;
-  const std::string reason = error ? error.message() : "the folder is not writable, or the disk is full";
-  std::filesystem::remove(temporary, error);
-  throw Error(ErrorCode::kIo, fmt::format("{}: cannot be written: {}", path.string(), reason));
+  OutputFile out(path);
+  out.append(std::as_bytes(std::span(&header_bytes, 1)));
+  out.append(std::as_bytes(std::span(header)));
+  for (const TensorToWrite& tensor : tensors) out.append(tensor.bytes);
+  out.commit();
 }
 
 }  // namespace octobert::converter
