@@ -14,11 +14,21 @@
 //   less                   all ones where a < b, else 0 (0 for NaN)
 //   first                  x in lanes < n, other in the rest
 //   fold_add               lane l += lane l + w for w = 8, 4, 2, 1, then lane 0
+//   fold_add_i             the sum of the lanes
 //   fold_max, fold_max_i   the largest lane (no NaN among them)
 #ifndef OCTOBERT_KERNELS_VEC_AVX512_H_
 #define OCTOBERT_KERNELS_VEC_AVX512_H_
 
+// g++ 12's AVX-512 header uses uninitialised values on purpose and warns about it (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #include <stddef.h>
 #include <stdint.h>
 
@@ -87,6 +97,12 @@ struct Vec {
     const __m128 x4 = _mm_add_ps(_mm256_castps256_ps128(x8), _mm256_extractf128_ps(x8, 1));
     const __m128 x2 = _mm_add_ps(x4, _mm_movehl_ps(x4, x4));
     return _mm_cvtss_f32(_mm_add_ss(x2, _mm_movehdup_ps(x2)));
+  }
+  static int32_t fold_add_i(I x) {
+    const __m256i x8 = _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    const __m128i x4 = _mm_add_epi32(_mm256_castsi256_si128(x8), _mm256_extracti128_si256(x8, 1));
+    const __m128i x2 = _mm_add_epi32(x4, _mm_unpackhi_epi64(x4, x4));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x2, _mm_shuffle_epi32(x2, 1)));
   }
   static float fold_max(F x) {
     const __m256 x8 = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

@@ -1,0 +1,377 @@
+// attention_s8 and attention_f32 over an Op (tile-inl.h). K and V are packed like weights, with the text's tokens as
+// K's outputs and as V's inputs; then a few queries at a time: scores, softmax, context, all within L1.
+#ifndef OCTOBERT_KERNELS_ATTENTION_INL_H_
+#define OCTOBERT_KERNELS_ATTENTION_INL_H_
+
+#include <string.h>
+
+#include "kernels/attention_scratch-inl.h"
+#include "kernels/float_ops-inl.h"
+#include "kernels/tile-inl.h"
+
+namespace octobert {
+namespace {
+
+// Probabilities 0..254 are stored as they are where activations are unsigned, and as u - 127 where they are signed.
+constexpr int32_t kProbabilityOffset = kActivationOffset == 0 ? -127 : 0;
+
+template <class T>
+inline T* scratch_at(const AttentionArgs& g, size_t offset) {
+  return reinterpret_cast<T*>(static_cast<char*>(g.scratch) + offset);
+}
+
+// A product over whole panels without prefetch: what attention needs of gemm-inl.h's walk.
+template <class Op, class Epilogue>
+inline void attention_product(int rows, const void* a, size_t lda, const void* b, size_t panel_bytes, int steps,
+                              int panels, Epilogue epilogue) {
+  const char* rows_at = static_cast<const char*>(a);
+  const char* panel_at = static_cast<const char*>(b);
+  for (int panel = 0; panel < panels;) {
+    const int count = tile_panels<Op>(panels - panel);
+    epilogue.panel0 = panel;
+    const Prefetch none = {};
+    if constexpr (Op::kPanels >= 3) {
+      if (count == 3) tile_rows<Op, 3, false>(rows, rows_at, lda, panel_at, panel_bytes, steps, none, epilogue);
+    }
+    if constexpr (Op::kPanels >= 2) {
+      if (count == 2) tile_rows<Op, 2, false>(rows, rows_at, lda, panel_at, panel_bytes, steps, none, epilogue);
+    }
+    if (count == 1) tile_rows<Op, 1, false>(rows, rows_at, lda, panel_at, panel_bytes, steps, none, epilogue);
+    panel += count;
+    panel_at += static_cast<size_t>(count) * panel_bytes;
+  }
+}
+
+// 32-bit words [rows][words] to [words][16], the order of a panel; rows <= 16.
+inline void transpose_words(const char* src, size_t src_stride, int rows, int words, char* dst) {
+  for (int r = 0; r < rows; ++r) {
+    const char* from = src + static_cast<size_t>(r) * src_stride;
+    char* to = dst + r * 4;
+    for (int w = 0; w < words; ++w) memcpy(to + w * 64, from + w * 4, 4);
+  }
+}
+
+// sums[16] of a panel's int8 weights, one output each.
+template <class Op>
+inline void panel_sums(const char* panel, int steps, int32_t* sums) {
+  struct Sums {
+    int32_t* to;
+    I init(int) const { return Vec::zero_i(); }
+    void row(int, I acc) const { Vec::store_i(to, acc); }
+  };
+  alignas(64) char ones[64];
+  memset(ones, 1, sizeof ones);
+  I total = Vec::zero_i();
+  alignas(64) int32_t part[kPanelWidth];
+  for (int i = 0; i < steps; i += 16, panel += 16 * 64) {
+    tile<Op, 1, 1, false>(ones, 0, panel, 0, steps - i < 16 ? steps - i : 16, {}, Sums{part});
+    total = Vec::add_i(total, Vec::load_i(part));
+  }
+  Vec::store_i(sums, total);
+}
+
+// ---- integers ----
+
+// The pieces of the scratch, and the shape, in the types that they are used in.
+struct AttentionS8 {
+  int8_t* k_panels;
+  float* k_scale;
+  int32_t* k_sum;
+  int8_t* v_panels;
+  float* v_scale;
+  int32_t* v_sum;
+  uint8_t* q;
+  float* scores;
+  uint8_t* p;
+  size_t q_stride, scores_stride, p_stride;
+  size_t k_panel_bytes, v_panel_bytes;
+  int k_steps, v_steps;
+  int k_panel_count, v_panel_count;
+};
+
+inline AttentionS8 attention_s8_pieces(const AttentionArgs& g) {
+  const size_t s = static_cast<size_t>(g.s);
+  const size_t d = static_cast<size_t>(g.head_dim);
+  const AttentionS8Layout at = attention_s8_layout(s, d);
+  AttentionS8 a = {};
+  a.k_panels = scratch_at<int8_t>(g, at.k_panels);
+  a.k_scale = scratch_at<float>(g, at.k_scale);
+  a.k_sum = scratch_at<int32_t>(g, at.k_sum);
+  a.v_panels = scratch_at<int8_t>(g, at.v_panels);
+  a.v_scale = scratch_at<float>(g, at.v_scale);
+  a.v_sum = scratch_at<int32_t>(g, at.v_sum);
+  a.q = scratch_at<uint8_t>(g, at.q);
+  a.scores = scratch_at<float>(g, at.scores);
+  a.p = scratch_at<uint8_t>(g, at.p);
+  a.q_stride = activation_stride(d);
+  a.scores_stride = padded_outputs(s);
+  a.p_stride = activation_stride(s);
+  a.k_panel_bytes = packed_s8_panel_bytes(d);
+  a.v_panel_bytes = packed_s8_panel_bytes(s);
+  a.k_steps = static_cast<int>(group_count(d));
+  a.v_steps = static_cast<int>(group_count(s));
+  a.k_panel_count = static_cast<int>(panel_count(s));
+  a.v_panel_count = static_cast<int>(panel_count(d));
+  return a;
+}
+
+// K in int8, a scale per token, as panels of 16 tokens. The scale past the last token is NaN: its score is then NaN,
+// which the maximum passes over and exp2_q8 makes 0. Returns whether the scale of a real token is NaN.
+template <class Op>
+inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
+  bool broken = false;
+  for (int panel = 0; panel < a.k_panel_count; ++panel) {
+    char* dst = reinterpret_cast<char*>(a.k_panels) + static_cast<size_t>(panel) * a.k_panel_bytes;
+    float* scale = a.k_scale + panel * kPanelWidth;
+    const int tokens = g.s - panel * kPanelWidth < kPanelWidth ? g.s - panel * kPanelWidth : kPanelWidth;
+    if (tokens < kPanelWidth) {
+      memset(dst, 0, a.k_panel_bytes);
+      Vec::store(scale, Vec::set(nan_value()));
+    }
+    for (int t = 0; t < tokens; ++t) {
+      const float* x = g.k + static_cast<size_t>(panel * kPanelWidth + t) * g.ld;
+      const QuantScale s = quant_scale(absmax_bits(x, g.head_dim));
+      quantize_row_as<0>(x, g.head_dim, s.inverse, a.q);
+      transpose_words(reinterpret_cast<const char*>(a.q), 0, 1, a.k_steps, dst + t * 4);
+      scale[t] = s.scale;
+      broken = broken || s.scale != s.scale;
+    }
+    if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, a.k_sum + panel * kPanelWidth);
+  }
+  return broken;
+}
+
+// quant_scale for 16 columns at once; `keep` is 0 where all q are 0.
+struct QuantScales {
+  F inverse, scale;
+  I keep;
+};
+
+inline QuantScales quant_scales(I absmax_bits) {
+  const F a = Vec::as_float(absmax_bits);
+  const I tiny = Vec::less(a, Vec::set(numerics::kTinyAbsMax));
+  const I finite = Vec::less(a, Vec::as_float(Vec::set_i(kInfBits)));
+  const I all = Vec::set_i(-1);
+  const I keep = Vec::and_i(finite, Vec::sub_i(all, tiny));  // -1 - x is not x
+  const F limit = Vec::set(127.0f);
+  I scale = Vec::and_i(keep, Vec::as_int(Vec::div(a, limit)));
+  scale = Vec::or_i(scale, Vec::and_i(tiny, Vec::as_int(Vec::set(1.0f))));
+  scale = Vec::or_i(scale, Vec::and_i(Vec::sub_i(all, finite), Vec::as_int(Vec::set(nan_value()))));
+  return {Vec::div(limit, a), Vec::as_float(scale), keep};
+}
+
+// V in int8, a scale per column over the text, as panels of 16 columns with 4 tokens a group.
+template <class Op>
+inline void pack_values(const AttentionArgs& g, const AttentionS8& a) {
+  for (int panel = 0; panel < a.v_panel_count; ++panel) {
+    const int column = panel * kPanelWidth;
+    const int count = g.head_dim - column < kPanelWidth ? g.head_dim - column : kPanelWidth;
+    const float* v = g.v + column;
+    I largest = Vec::zero_i();
+    for (int j = 0; j < g.s; ++j) {
+      largest = Vec::max_i(largest, Vec::abs_bits(load(v + static_cast<size_t>(j) * g.ld, count)));
+    }
+    const QuantScales scales = quant_scales(largest);
+    Vec::store(a.v_scale + column, scales.scale);
+    const auto quantized_byte = [&](int j) {
+      if (j >= g.s) return Vec::zero_i();
+      const I q = round_to_i8(Vec::mul(load(v + static_cast<size_t>(j) * g.ld, count), scales.inverse));
+      return Vec::and_i(Vec::and_i(q, scales.keep), Vec::set_i(255));
+    };
+    char* dst = reinterpret_cast<char*>(a.v_panels) + static_cast<size_t>(panel) * a.v_panel_bytes;
+    for (int step = 0; step < a.v_steps; ++step) {
+      const int j = step * kGroupDepth;
+      const I low = Vec::or_i(quantized_byte(j), Vec::shift_left<8>(quantized_byte(j + 1)));
+      const I high = Vec::or_i(Vec::shift_left<16>(quantized_byte(j + 2)), Vec::shift_left<24>(quantized_byte(j + 3)));
+      Vec::store_i(dst + step * 64, Vec::or_i(low, high));
+    }
+    if constexpr (kProbabilityOffset != 0) panel_sums<Op>(dst, a.v_steps, a.v_sum + column);
+  }
+}
+
+// Scores before softmax, without the factor of the query, and each row's maximum in 16 lanes.
+struct ScoresS8Epilogue {
+  const AttentionS8& a;
+  F* largest;
+  int panel0;
+
+  I init(int p) const {
+    if constexpr (kActivationOffset == 0) return Vec::zero_i();
+    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(a.k_sum + (panel0 + p) * kPanelWidth)));
+  }
+  void one(int r, int p, I acc) const {
+    const int j = (panel0 + p) * kPanelWidth;
+    const F x = Vec::mul(Vec::to_float(acc), Vec::load(a.k_scale + j));
+    Vec::store(a.scores + static_cast<size_t>(r) * a.scores_stride + j, x);
+    largest[r] = Vec::max(x, largest[r]);
+  }
+  template <class... Acc>
+  void row(int r, Acc... acc) const {
+    int p = 0;
+    (one(r, p++, acc), ...);
+  }
+};
+
+// One row of scores to probability levels; returns 1 / their sum. The levels past S are 0.
+inline float softmax_levels(const AttentionS8& a, int r, float largest, float factor) {
+  const float* x = a.scores + static_cast<size_t>(r) * a.scores_stride;
+  uint8_t* p = a.p + static_cast<size_t>(r) * a.p_stride;
+  const F m = Vec::set(largest);
+  const F f = Vec::set(factor);
+  I den = Vec::zero_i();
+  for (int j = 0; j < a.k_panel_count * kPanelWidth; j += kWidth) {
+    const I u = exp2_q8(Vec::mul(Vec::sub(Vec::load(x + j), m), f));
+    den = Vec::add_i(den, u);
+    Vec::store_bytes(p + j, Vec::add_i(u, Vec::set_i(kProbabilityOffset)));
+  }
+  return 1.0f / static_cast<float>(Vec::fold_add_i(den));
+}
+
+struct ContextS8Epilogue {
+  const AttentionArgs& g;
+  const AttentionS8& a;
+  const float* inverse;  // per row
+  int row0;
+  int panel0;
+
+  I init(int p) const {  // probabilities are u - 127: puts 127 * sum of v back
+    if constexpr (kProbabilityOffset == 0) return Vec::zero_i();
+    const I sum = Vec::load_i(a.v_sum + (panel0 + p) * kPanelWidth);
+    return Vec::sub_i(Vec::shift_left<7>(sum), sum);
+  }
+  void one(int r, int p, I acc) const {
+    const int n = (panel0 + p) * kPanelWidth;
+    const F y = Vec::mul(Vec::mul(Vec::to_float(acc), Vec::load(a.v_scale + n)), Vec::set(inverse[r]));
+    float* dst = g.dst + static_cast<size_t>(row0 + r) * g.ldd + n;
+    store(dst, y, g.head_dim - n < kWidth ? g.head_dim - n : kWidth);
+  }
+  template <class... Acc>
+  void row(int r, Acc... acc) const {
+    int p = 0;
+    (one(r, p++, acc), ...);
+  }
+};
+
+template <class Op>
+inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, int row, int rows, bool broken) {
+  const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
+  F largest[kAttentionRows];
+  float scalar[kAttentionRows];  // first the queries' factors, then 1 / sum of the levels
+  for (int r = 0; r < rows; ++r) {
+    const float* x = g.q + static_cast<size_t>(row + r) * g.ld;
+    const float scale =
+        quantize_row(x, g.head_dim, absmax_bits(x, g.head_dim), a.q + static_cast<size_t>(r) * a.q_stride);
+    scalar[r] = broken ? nan_value() : scale * c2;
+    largest[r] = Vec::set(minus_inf());
+  }
+  attention_product<Op>(rows, a.q, a.q_stride, a.k_panels, a.k_panel_bytes, a.k_steps, a.k_panel_count,
+                        ScoresS8Epilogue{a, largest, 0});
+  for (int r = 0; r < rows; ++r) scalar[r] = softmax_levels(a, r, Vec::fold_max(largest[r]), scalar[r]);
+  attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
+                        ContextS8Epilogue{g, a, scalar, row, 0});
+}
+
+// body(row, rows) over [row_begin, row_end) in blocks of nearly equal height, at most kMost.
+template <int kMost, class Body>
+inline void for_row_blocks(int row_begin, int row_end, const Body& body) {
+  int blocks = (row_end - row_begin + kMost - 1) / kMost;
+  for (int row = row_begin; row < row_end; --blocks) {
+    const int rows = (row_end - row) / blocks;
+    body(row, rows);
+    row += rows;
+  }
+}
+
+template <class Op>
+constexpr int kRowsAtOnce = Op::kRows < static_cast<int>(kAttentionRows) ? Op::kRows : static_cast<int>(kAttentionRows);
+
+template <class Op>
+inline void attention_s8_with(const AttentionArgs& g) {
+  const AttentionS8 a = attention_s8_pieces(g);
+  const bool broken = pack_keys<Op>(g, a);
+  pack_values<Op>(g, a);
+  for_row_blocks<kRowsAtOnce<Op>>(g.row_begin, g.row_end,
+                                  [&](int row, int rows) { attention_s8_rows<Op>(g, a, row, rows, broken); });
+}
+
+// ---- floats ----
+
+struct ScoresF32Epilogue {
+  float* scores;
+  size_t stride;
+  float factor;
+  int panel0;
+
+  F init(int) const { return Vec::zero(); }
+  template <class... Acc>
+  void row(int r, Acc... acc) const {
+    float* dst = scores + static_cast<size_t>(r) * stride + panel0 * kPanelWidth;
+    int p = 0;
+    (Vec::store(dst + kPanelWidth * p++, Vec::mul(acc, Vec::set(factor))), ...);
+  }
+};
+
+struct ContextF32Epilogue {
+  const AttentionArgs& g;
+  int row0;
+  int panel0;
+
+  F init(int) const { return Vec::zero(); }
+  void one(int r, int p, F acc) const {
+    const int n = (panel0 + p) * kPanelWidth;
+    store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n, acc, g.head_dim - n < kWidth ? g.head_dim - n : kWidth);
+  }
+  template <class... Acc>
+  void row(int r, Acc... acc) const {
+    int p = 0;
+    (one(r, p++, acc), ...);
+  }
+};
+
+// K to panels of 16 tokens, V to panels of 16 columns, in kN16K1.
+inline void pack_float_keys_and_values(const AttentionArgs& g, float* k_panels, float* v_panels) {
+  const size_t d = static_cast<size_t>(g.head_dim);
+  for (int j = 0; j < g.s; j += kPanelWidth) {
+    float* panel = k_panels + static_cast<size_t>(j) * d;
+    const int tokens = g.s - j < kPanelWidth ? g.s - j : kPanelWidth;
+    if (tokens < kPanelWidth) memset(panel, 0, d * kPanelWidth * sizeof(float));
+    transpose_words(reinterpret_cast<const char*>(g.k + static_cast<size_t>(j) * g.ld), g.ld * sizeof(float), tokens,
+                    g.head_dim, reinterpret_cast<char*>(panel));
+  }
+  for (int n = 0; n < g.head_dim; n += kPanelWidth) {
+    float* panel = v_panels + static_cast<size_t>(n) * static_cast<size_t>(g.s);
+    const int count = g.head_dim - n < kPanelWidth ? g.head_dim - n : kPanelWidth;
+    for (int j = 0; j < g.s; ++j) {
+      Vec::store(panel + j * kPanelWidth, load(g.v + static_cast<size_t>(j) * g.ld + n, count));
+    }
+  }
+}
+
+template <class Op>
+inline void attention_f32_with(const AttentionArgs& g) {
+  const size_t s = static_cast<size_t>(g.s);
+  const size_t d = static_cast<size_t>(g.head_dim);
+  const AttentionF32Layout at = attention_f32_layout(s, d);
+  float* k_panels = scratch_at<float>(g, at.k_panels);
+  float* v_panels = scratch_at<float>(g, at.v_panels);
+  float* scores = scratch_at<float>(g, at.scores);
+  const size_t stride = padded_outputs(s);
+  const float c = static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
+  pack_float_keys_and_values(g, k_panels, v_panels);
+  for_row_blocks<kRowsAtOnce<Op>>(g.row_begin, g.row_end, [&](int row, int rows) {
+    attention_product<Op>(rows, g.q + static_cast<size_t>(row) * g.ld, g.ld * sizeof(float), k_panels,
+                          packed_f32_panel_floats(d) * sizeof(float), g.head_dim, static_cast<int>(panel_count(s)),
+                          ScoresF32Epilogue{scores, stride, c, 0});
+    for (int r = 0; r < rows; ++r) {
+      float* p = scores + static_cast<size_t>(r) * stride;
+      softmax_row(p, p, g.s);
+    }
+    attention_product<Op>(rows, scores, stride * sizeof(float), v_panels, packed_f32_panel_floats(s) * sizeof(float),
+                          g.s, static_cast<int>(panel_count(d)), ContextF32Epilogue{g, row, 0});
+  });
+}
+
+}  // namespace
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_ATTENTION_INL_H_

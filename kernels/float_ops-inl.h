@@ -1,0 +1,319 @@
+// The float side of the kernels, written once over Vec (16 lanes; vec_avx512.h lists its functions): elementary
+// functions, quantize_rows, layer_norm, embed, softmax, activate, unpack_panel. The including unit has chosen Vec and
+// kActivationOffset. The order of every operation is docs/NUMERICS.md's.
+#ifndef OCTOBERT_KERNELS_FLOAT_OPS_INL_H_
+#define OCTOBERT_KERNELS_FLOAT_OPS_INL_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+#include "kernels/layout.h"
+#include "kernels/numerics.h"
+
+namespace octobert {
+namespace {
+
+using F = Vec::F;
+using I = Vec::I;
+
+constexpr int kWidth = 16;              // lanes of Vec
+static_assert(numerics::kLanes == 32);  // two of them a reduction
+constexpr int32_t kInfBits = 0x7f800000;
+
+inline float nan_value() { return __builtin_nanf(""); }
+inline float minus_inf() { return -__builtin_inff(); }
+
+// count <= 16 values; where count is a constant 16, the full form is all that is left.
+inline F load(const float* p, int count) { return count == kWidth ? Vec::load(p) : Vec::load_part(p, count); }
+inline void store(float* p, F x, int count) {
+  if (count == kWidth) {
+    Vec::store(p, x);
+  } else {
+    Vec::store_part(p, x, count);
+  }
+}
+
+// body(k, count) over 0..n-1 in steps of 16, the last one shorter.
+template <class Body>
+inline void for_vectors(int n, const Body& body) {
+  int k = 0;
+  for (; k + kWidth <= n; k += kWidth) body(k, kWidth);
+  if (k < n) body(k, n - k);
+}
+
+// acc = step(k, count, acc) in 32 lanes, then folded: a reduction of docs/NUMERICS.md. A step must leave lanes past
+// count unchanged (adding +0 does: a lane is never -0).
+template <class Step>
+inline float sum_lanes(int n, const Step& step) {
+  F low = Vec::zero();
+  F high = Vec::zero();
+  int k = 0;
+  for (; k + 2 * kWidth <= n; k += 2 * kWidth) {
+    low = step(k, kWidth, low);
+    high = step(k + kWidth, kWidth, high);
+  }
+  if (k + kWidth <= n) {
+    low = step(k, kWidth, low);
+    k += kWidth;
+    if (k < n) high = step(k, n - k, high);
+  } else if (k < n) {
+    low = step(k, n - k, low);
+  }
+  return Vec::fold_add(Vec::add(low, high));
+}
+
+template <int kCount>
+inline F horner(F x, const float (&coefficients)[kCount]) {
+  F p = Vec::set(coefficients[kCount - 1]);
+  for (int i = kCount - 2; i >= 0; --i) p = Vec::fma(p, x, Vec::set(coefficients[i]));
+  return p;
+}
+
+// ---- elementary functions ----
+
+inline F exp(F x) {
+  using namespace numerics;
+  x = Vec::min(Vec::set(kExpMax), x);
+  x = Vec::max(Vec::set(kExpMin), x);
+  const F n = Vec::rint(Vec::mul(x, Vec::set(kLog2E)));
+  F r = Vec::fnma(n, Vec::set(kLn2Hi), x);
+  r = Vec::fnma(n, Vec::set(kLn2Lo), r);
+  const F p = horner(r, kExpPoly);
+  const F y = Vec::add(Vec::fma(p, Vec::mul(r, r), r), Vec::set(1.0f));
+  const I exponent = Vec::shift_left<23>(Vec::add_i(Vec::to_int(n), Vec::set_i(127)));
+  return Vec::mul(y, Vec::as_float(exponent));
+}
+
+// 0..254. p is at least 254 / sqrt 2 and n at least -16, so that adding n to p's exponent is the exact p * 2^n.
+inline I exp2_q8(F t) {
+  using namespace numerics;
+  t = Vec::max(t, Vec::set(kExp2Q8Min));
+  const F n = Vec::rint(t);
+  const F p = horner(Vec::sub(t, n), kExp2Q8Poly);
+  const I scaled = Vec::add_i(Vec::as_int(p), Vec::shift_left<23>(Vec::to_int(n)));
+  return Vec::to_int(Vec::as_float(scaled));
+}
+
+inline F gelu(F x) {
+  using namespace numerics;
+  F xc = Vec::max(x, Vec::set(-kGeluClamp));
+  xc = Vec::min(xc, Vec::set(kGeluClamp));
+  const F s = Vec::fma(Vec::mul(xc, xc), Vec::set(kGeluScale), Vec::set(-1.0f));
+  F phi = Vec::fma(xc, horner(s, kGeluPoly), Vec::set(0.5f));
+  phi = Vec::max(phi, Vec::zero());
+  phi = Vec::min(phi, Vec::set(1.0f));
+  return Vec::mul(x, phi);
+}
+
+inline F gelu_tanh(F x) {
+  using namespace numerics;
+  const F x3 = Vec::mul(Vec::mul(x, x), x);
+  const F u = Vec::fma(Vec::set(kGeluTanhCubic), x3, x);
+  return Vec::div(x, Vec::add(Vec::set(1.0f), exp(Vec::mul(Vec::set(kGeluTanhScale), u))));
+}
+
+inline F relu(F x) { return Vec::add(Vec::max(Vec::zero(), x), Vec::zero()); }
+
+template <Activation kActivation>
+inline F activated(F x) {
+  if constexpr (kActivation == Activation::kGelu) return gelu(x);
+  if constexpr (kActivation == Activation::kGeluTanh) return gelu_tanh(x);
+  if constexpr (kActivation == Activation::kRelu) return relu(x);
+  return x;
+}
+
+template <Activation kActivation>
+inline void activate_as(const float* x, float* y, size_t n) {
+  size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) Vec::store(y + i, activated<kActivation>(Vec::load(x + i)));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) Vec::store_part(y + i, activated<kActivation>(Vec::load_part(x + i, rest)), rest);
+}
+
+void activate(const float* x, float* y, size_t n, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return activate_as<Activation::kNone>(x, y, n);
+    case Activation::kGelu:
+      return activate_as<Activation::kGelu>(x, y, n);
+    case Activation::kGeluTanh:
+      return activate_as<Activation::kGeluTanh>(x, y, n);
+    case Activation::kRelu:
+      return activate_as<Activation::kRelu>(x, y, n);
+  }
+}
+
+// ---- quantization ----
+
+inline I round_to_i8(F x) {
+  x = Vec::max(x, Vec::set(-127.0f));
+  x = Vec::min(x, Vec::set(127.0f));
+  return Vec::to_int(x);
+}
+
+struct QuantScale {
+  float inverse;  // 0: all q are 0, whatever the values
+  float scale;
+};
+
+inline QuantScale quant_scale(int32_t absmax_bits) {
+  if (absmax_bits >= kInfBits) return {0.0f, nan_value()};
+  const float a = __builtin_bit_cast(float, absmax_bits);
+  if (a < numerics::kTinyAbsMax) return {0.0f, 1.0f};
+  return {127.0f / a, a / 127.0f};
+}
+
+inline int32_t absmax_bits(const float* x, int n) {
+  I low = Vec::zero_i();
+  I high = Vec::zero_i();
+  int k = 0;
+  for (; k + 2 * kWidth <= n; k += 2 * kWidth) {
+    low = Vec::max_i(low, Vec::abs_bits(Vec::load(x + k)));
+    high = Vec::max_i(high, Vec::abs_bits(Vec::load(x + k + kWidth)));
+  }
+  for (; k < n; k += kWidth) {
+    low = Vec::max_i(low, Vec::abs_bits(load(x + k, n - k < kWidth ? n - k : kWidth)));
+  }
+  return Vec::fold_max_i(Vec::max_i(low, high));
+}
+
+// k values to bytes q + offset, 16 at a time: writes up to the next multiple of 16, which the stride allows for.
+template <int32_t kOffset>
+inline void quantize_row_as(const float* x, int k, float inverse, uint8_t* q) {
+  if (inverse > 0.0f) {
+    for_vectors(k, [&](int i, int count) {
+      const I y = round_to_i8(Vec::mul(load(x + i, count), Vec::set(inverse)));
+      Vec::store_bytes(q + i, kOffset == 0 ? y : Vec::add_i(y, Vec::set_i(kOffset)));
+    });
+  } else {
+    for_vectors(k, [&](int i, int) { Vec::store_bytes(q + i, Vec::set_i(kOffset)); });
+  }
+}
+
+inline float quantize_row(const float* x, int k, int32_t bits, uint8_t* q) {
+  const QuantScale s = quant_scale(bits);
+  quantize_row_as<kActivationOffset>(x, k, s.inverse, q);
+  return s.scale;
+}
+
+void quantize_rows(const QuantizeRowsArgs& g) {
+  for (int m = 0; m < g.m; ++m) {
+    const float* x = g.src + static_cast<size_t>(m) * g.lds;
+    const int32_t bits = g.row_max_bits ? static_cast<int32_t>(g.row_max_bits[m]) : absmax_bits(x, g.k);
+    g.scale[m] = quantize_row(x, g.k, bits, g.dst + static_cast<size_t>(m) * g.ldd);
+  }
+}
+
+// ---- rows ----
+
+inline void layer_norm_row(const LayerNormArgs& g, int m) {
+  const float* x = g.x + static_cast<size_t>(m) * g.ldx;
+  const float* residual = g.residual ? g.residual + static_cast<size_t>(m) * g.ldr : nullptr;
+  float* y = g.y + static_cast<size_t>(m) * g.ldy;
+  const float n = static_cast<float>(g.n);
+
+  // The sum of x and residual is kept in y. Missing lanes are +0 throughout.
+  const float sum = residual ? sum_lanes(g.n,
+                                         [=](int k, int count, F acc) {
+                                           const F h = Vec::add(load(x + k, count), load(residual + k, count));
+                                           store(y + k, h, count);
+                                           return Vec::add(acc, h);
+                                         })
+                             : sum_lanes(g.n, [=](int k, int count, F acc) {
+                                 const F h = load(x + k, count);
+                                 store(y + k, h, count);
+                                 return Vec::add(acc, h);
+                               });
+  const F mean = Vec::set(sum / n);
+  const float squares = sum_lanes(g.n, [=](int k, int count, F acc) {
+    F d = Vec::sub(load(y + k, count), mean);
+    if (count < kWidth) d = Vec::first(d, count, Vec::zero());
+    return Vec::fma(d, d, acc);
+  });
+  const F inverse = Vec::div(Vec::set(1.0f), Vec::sqrt(Vec::add(Vec::set(squares / n), Vec::set(g.eps))));
+  I largest = Vec::zero_i();
+  for_vectors(g.n, [&](int k, int count) {
+    const F d = Vec::mul(Vec::sub(load(y + k, count), mean), inverse);
+    const F out = Vec::fma(d, load(g.gamma + k, count), load(g.beta + k, count));
+    store(y + k, out, count);
+    const I bits = Vec::abs_bits(out);
+    largest =
+        Vec::max_i(largest, count < kWidth ? Vec::as_int(Vec::first(Vec::as_float(bits), count, Vec::zero())) : bits);
+  });
+  if (g.q) g.scale[m] = quantize_row(y, g.n, Vec::fold_max_i(largest), g.q + static_cast<size_t>(m) * g.ldq);
+}
+
+void layer_norm(const LayerNormArgs& g) {
+  for (int m = 0; m < g.m; ++m) layer_norm_row(g, m);
+}
+
+void embed(const EmbedArgs& g) {
+  const size_t n = static_cast<size_t>(g.n);
+  for (int m = 0; m < g.m; ++m) {
+    const size_t id = static_cast<size_t>(g.ids[m]);
+    const float* type = g.type + (g.type_ids ? static_cast<size_t>(g.type_ids[m]) * n : 0);
+    const float* position = g.position + static_cast<size_t>(g.positions[m]) * n;
+    float* dst = g.dst + static_cast<size_t>(m) * g.ldd;
+    if (g.word_s8) {
+      const int8_t* word = g.word_s8 + id * n;
+      const F scale = Vec::set(g.word_scale[id]);
+      for_vectors(g.n, [=](int k, int count) {
+        const F w = Vec::mul(count == kWidth ? Vec::load_s8(word + k) : Vec::load_s8_part(word + k, count), scale);
+        store(dst + k, Vec::add(Vec::add(w, load(type + k, count)), load(position + k, count)), count);
+      });
+    } else {
+      const float* word = g.word_f32 + id * n;
+      for_vectors(g.n, [=](int k, int count) {
+        const F w = Vec::add(load(word + k, count), load(type + k, count));
+        store(dst + k, Vec::add(w, load(position + k, count)), count);
+      });
+    }
+  }
+}
+
+inline void softmax_row(const float* x, float* y, int n) {
+  F largest = Vec::set(minus_inf());
+  for_vectors(n, [&](int k, int count) {
+    F v = load(x + k, count);
+    if (count < kWidth) v = Vec::first(v, count, Vec::set(minus_inf()));
+    largest = Vec::max(v, largest);
+  });
+  const F m = Vec::set(Vec::fold_max(largest));
+  const float sum = sum_lanes(n, [=](int k, int count, F acc) {
+    F e = exp(Vec::sub(load(x + k, count), m));
+    if (count < kWidth) e = Vec::first(e, count, Vec::zero());
+    store(y + k, e, count);
+    return Vec::add(acc, e);
+  });
+  const F total = Vec::set(sum);
+  for_vectors(n, [=](int k, int count) { store(y + k, Vec::div(load(y + k, count), total), count); });
+}
+
+void softmax(const SoftmaxArgs& g) {
+  for (int m = 0; m < g.m; ++m) {
+    softmax_row(g.x + static_cast<size_t>(m) * g.ldx, g.y + static_cast<size_t>(m) * g.ldy, g.n);
+  }
+}
+
+// ---- weights ----
+
+// Each int32 lane of a group holds four consecutive inputs of one output.
+void unpack_panel(const int8_t* panel, int k, float* dst) {
+  for (int i = 0; i < k; i += kGroupDepth, panel += kGroupDepth * kPanelWidth, dst += kGroupDepth * kPanelWidth) {
+    const I group = Vec::load_i(panel);
+    Vec::store(dst, Vec::to_float(Vec::shift_right<24>(Vec::shift_left<24>(group))));
+    if (i + 1 < k) {
+      Vec::store(dst + kPanelWidth, Vec::to_float(Vec::shift_right<24>(Vec::shift_left<16>(group))));
+    }
+    if (i + 2 < k) {
+      Vec::store(dst + 2 * kPanelWidth, Vec::to_float(Vec::shift_right<24>(Vec::shift_left<8>(group))));
+    }
+    if (i + 3 < k) Vec::store(dst + 3 * kPanelWidth, Vec::to_float(Vec::shift_right<24>(group)));
+  }
+}
+
+}  // namespace
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_FLOAT_OPS_INL_H_

@@ -1,0 +1,152 @@
+// gemm_s8 and gemm_f32 over an Op (tile-inl.h): panels in groups, every group over all rows, the next group's
+// weights fetched by the row blocks of this one; scales, bias and activation before the results leave L1.
+#ifndef OCTOBERT_KERNELS_GEMM_INL_H_
+#define OCTOBERT_KERNELS_GEMM_INL_H_
+
+#include "kernels/float_ops-inl.h"
+#include "kernels/tile-inl.h"
+
+namespace octobert {
+namespace {
+
+struct GemmS8Epilogue {
+  const GemmS8Args& g;
+  int row0, panel0;
+
+  I init(int p) const {  // activations are q + 128: takes 128 * sum of w off again
+    if constexpr (kActivationOffset == 0) return Vec::zero_i();
+    static_assert(kActivationOffset == 0 || kActivationOffset == 128);
+    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(g.b_sum + (panel0 + p) * kPanelWidth)));
+  }
+  void one(int r, int p, I acc) const {
+    const int n = (panel0 + p) * kPanelWidth;
+    const F scale = Vec::mul(Vec::set(g.a_scale[row0 + r]), Vec::load(g.b_scale + n));
+    Vec::store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n,
+               Vec::fma(Vec::to_float(acc), scale, Vec::load(g.bias + n)));
+  }
+  template <class... Acc>
+  void row(int r, Acc... acc) const {
+    int p = 0;
+    (one(r, p++, acc), ...);
+  }
+};
+
+struct GemmF32Epilogue {
+  const GemmF32Args& g;
+  int row0, panel0;
+
+  F init(int) const { return Vec::zero(); }
+  void one(int r, int p, F acc) const {
+    const int n = (panel0 + p) * kPanelWidth;
+    const F bias = Vec::load(g.bias + n);
+    Vec::store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n,
+               g.b_scale ? Vec::fma(acc, Vec::load(g.b_scale + n), bias) : Vec::add(acc, bias));
+  }
+  template <class... Acc>
+  void row(int r, Acc... acc) const {
+    int p = 0;
+    (one(r, p++, acc), ...);
+  }
+};
+
+// Activation in place over rows x n values that the epilogue has just written, and each row's largest magnitude.
+template <Activation kActivation>
+inline void activate_block(float* y, size_t ldd, int rows, int n, uint32_t* row_max_bits) {
+  for (int r = 0; r < rows; ++r, y += ldd) {
+    I largest = Vec::zero_i();
+    for (int i = 0; i < n; i += kWidth) {
+      const F v = activated<kActivation>(Vec::load(y + i));
+      if (kActivation != Activation::kNone) Vec::store(y + i, v);
+      largest = Vec::max_i(largest, Vec::abs_bits(v));
+    }
+    if (row_max_bits) {
+      const uint32_t bits = static_cast<uint32_t>(Vec::fold_max_i(largest));
+      row_max_bits[r] = bits > row_max_bits[r] ? bits : row_max_bits[r];
+    }
+  }
+}
+
+inline void finish_block(float* y, size_t ldd, int rows, int n, Activation activation, uint32_t* row_max_bits) {
+  switch (activation) {
+    case Activation::kNone:
+      if (row_max_bits) activate_block<Activation::kNone>(y, ldd, rows, n, row_max_bits);
+      return;
+    case Activation::kGelu:
+      return activate_block<Activation::kGelu>(y, ldd, rows, n, row_max_bits);
+    case Activation::kGeluTanh:
+      return activate_block<Activation::kGeluTanh>(y, ldd, rows, n, row_max_bits);
+    case Activation::kRelu:
+      return activate_block<Activation::kRelu>(y, ldd, rows, n, row_max_bits);
+  }
+}
+
+// What the walk over rows and panels needs to know of a product, whatever its type.
+struct GemmShape {
+  const char* a;
+  size_t lda;  // bytes
+  const char* b;
+  size_t panel_bytes;
+  int steps;
+  int rows;
+};
+
+// P panels from `panel` on, over all rows, in row blocks of nearly equal height: 9 rows are 5 + 4, not 8 + 1.
+template <class Op, int P, class Epilogue, class Args>
+void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* next, uint32_t* row_max_bits) {
+  const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
+  const size_t slice = shape.panel_bytes / static_cast<size_t>(blocks);
+  const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
+  const char* b = shape.b + static_cast<size_t>(panel) * shape.panel_bytes;
+  for (int block = 0, row = 0; block < blocks; ++block) {
+    const int rows = (shape.rows - row) / (blocks - block);
+    const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
+    tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
+                           shape.steps, prefetch, Epilogue{g, row, panel});
+    finish_block(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd, rows, P * kPanelWidth,
+                 g.activation, row_max_bits ? row_max_bits + row : nullptr);
+    row += rows;
+  }
+}
+
+template <class Op, class Epilogue, class Args>
+inline void gemm(const GemmShape& shape, const Args& g, uint32_t* row_max_bits) {
+  for (int panel = g.panel_begin; panel < g.panel_end;) {
+    const int count = tile_panels<Op>(g.panel_end - panel);
+    const int after = panel + count < g.panel_end ? panel + count : g.panel_begin;
+    const char* next = shape.b + static_cast<size_t>(after) * shape.panel_bytes;
+    if constexpr (Op::kPanels >= 3) {
+      if (count == 3) gemm_panels<Op, 3, Epilogue>(shape, g, panel, next, row_max_bits);
+    }
+    if constexpr (Op::kPanels >= 2) {
+      if (count == 2) gemm_panels<Op, 2, Epilogue>(shape, g, panel, next, row_max_bits);
+    }
+    if (count == 1) gemm_panels<Op, 1, Epilogue>(shape, g, panel, next, row_max_bits);
+    panel += count;
+  }
+}
+
+template <class Op>
+inline void gemm_s8_with(const GemmS8Args& g) {
+  const size_t k = static_cast<size_t>(g.k);
+  const GemmShape shape = {reinterpret_cast<const char*>(g.a), g.lda,
+                           reinterpret_cast<const char*>(g.b), packed_s8_panel_bytes(k),
+                           static_cast<int>(group_count(k)),   g.m};
+  gemm<Op, GemmS8Epilogue>(shape, g, g.row_max_bits);
+}
+
+template <class Op>
+inline void gemm_f32_with(const GemmF32Args& g) {
+  const size_t k = static_cast<size_t>(g.k);
+  const GemmShape shape = {reinterpret_cast<const char*>(g.a),
+                           g.lda * sizeof(float),
+                           reinterpret_cast<const char*>(g.b),
+                           packed_f32_panel_floats(k) * sizeof(float),
+                           g.k,
+                           g.m};
+  gemm<Op, GemmF32Epilogue>(shape, g, nullptr);
+}
+
+}  // namespace
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_GEMM_INL_H_

@@ -1,0 +1,102 @@
+// The inner loop of every matrix product: R rows of A by P panels of B, the accumulators in registers over all of K.
+//
+// One step takes 4 bytes of each row (4 activations, or one float) and 64 bytes of each panel (a group of kN16K4, or
+// 16 floats of kN16K1), so integer and float products share this text. An Op says how:
+//   Acc, A, B          accumulators of 16 outputs; 4 bytes of A in every lane; 64 bytes of B
+//   kRows, kPanels     the largest tile that its registers hold: kRows * kPanels accumulators and a few more
+//   load_a, load_b, mac(acc, a, b)
+//
+// The accumulators are separate variables because g++ 12 keeps an array of them in memory (37 % of the peak against
+// 93 %), and mac is one asm statement where g++ spills intrinsics' accumulators; tests/isa_symbols.py looks for spills
+// in the object code.
+#ifndef OCTOBERT_KERNELS_TILE_INL_H_
+#define OCTOBERT_KERNELS_TILE_INL_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace octobert {
+namespace {
+
+// Weights that will be needed soon, fetched into L2 one line a panel and step.
+struct Prefetch {
+  const char* from;
+  size_t step;  // bytes
+};
+
+#define OCTOBERT_TILE_ROWS(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+
+#define OCTOBERT_TILE_DECLARE(r)                                            \
+  [[maybe_unused]] typename Op::Acc c##r##0 = epilogue.init(0);             \
+  [[maybe_unused]] typename Op::Acc c##r##1 = epilogue.init(P > 1 ? 1 : 0); \
+  [[maybe_unused]] typename Op::Acc c##r##2 = epilogue.init(P > 2 ? 2 : 0);
+
+#define OCTOBERT_TILE_STEP(r)                                            \
+  if constexpr (R > r) {                                                 \
+    const typename Op::A x = Op::load_a((r < 4 ? a : a4) + r % 4 * lda); \
+    c##r##0 = Op::mac(c##r##0, x, b0);                                   \
+    if constexpr (P > 1) c##r##1 = Op::mac(c##r##1, x, b1);              \
+    if constexpr (P > 2) c##r##2 = Op::mac(c##r##2, x, b2);              \
+  }
+
+#define OCTOBERT_TILE_FINISH(r)                                       \
+  if constexpr (R > r) {                                              \
+    if constexpr (P == 1) epilogue.row(r, c##r##0);                   \
+    if constexpr (P == 2) epilogue.row(r, c##r##0, c##r##1);          \
+    if constexpr (P == 3) epilogue.row(r, c##r##0, c##r##1, c##r##2); \
+  }
+
+// a: row 0; rows are lda bytes apart. b: the first panel's first step; panels are panel_bytes apart.
+// epilogue.init(p) gives panel p's initial accumulators, epilogue.row(r, c...) takes the results.
+template <class Op, int R, int P, bool kPrefetch, class Epilogue>
+inline void tile(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
+                 [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
+  static_assert(R <= 8 && P <= 3);
+  OCTOBERT_TILE_ROWS(OCTOBERT_TILE_DECLARE)
+  [[maybe_unused]] const char* a4 = a + 4 * lda;
+  for (int i = 0; i < steps; ++i) {
+    const typename Op::B b0 = Op::load_b(b);
+    [[maybe_unused]] const typename Op::B b1 = Op::load_b(b + (P > 1 ? panel_bytes : 0));
+    [[maybe_unused]] const typename Op::B b2 = Op::load_b(b + (P > 2 ? 2 * panel_bytes : 0));
+    if constexpr (kPrefetch) {
+      __builtin_prefetch(prefetch.from, 0, 2);
+      if constexpr (P > 1) __builtin_prefetch(prefetch.from + panel_bytes, 0, 2);
+      if constexpr (P > 2) __builtin_prefetch(prefetch.from + 2 * panel_bytes, 0, 2);
+      prefetch.from += prefetch.step;
+    }
+    OCTOBERT_TILE_ROWS(OCTOBERT_TILE_STEP)
+    a += 4;
+    a4 += 4;
+    b += 64;
+  }
+  OCTOBERT_TILE_ROWS(OCTOBERT_TILE_FINISH)
+}
+
+#undef OCTOBERT_TILE_ROWS
+#undef OCTOBERT_TILE_DECLARE
+#undef OCTOBERT_TILE_STEP
+#undef OCTOBERT_TILE_FINISH
+
+// tile with 1 <= rows <= R of them chosen at run time.
+template <class Op, int P, bool kPrefetch, class Epilogue, int R = Op::kRows>
+inline void tile_rows(int rows, const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
+                      Prefetch prefetch, const Epilogue& epilogue) {
+  if constexpr (R > 1) {
+    if (rows < R) {
+      return tile_rows<Op, P, kPrefetch, Epilogue, R - 1>(rows, a, lda, b, panel_bytes, steps, prefetch, epilogue);
+    }
+  }
+  tile<Op, R, P, kPrefetch>(a, lda, b, panel_bytes, steps, prefetch, epilogue);
+}
+
+// Panels that the next tile takes when `left` remain: as many as fit, but never one alone where two by two do.
+template <class Op>
+inline int tile_panels(int left) {
+  if (left <= Op::kPanels) return left;
+  return Op::kPanels == 3 && left == 4 ? 2 : Op::kPanels;
+}
+
+}  // namespace
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_TILE_INL_H_
