@@ -1,7 +1,8 @@
-// The scratch memory of a forward pass: one block, sized by the batch, kept and reused.
+// The scratch memory of a forward pass: one block, laid out for the batch, kept and reused.
 #ifndef OCTOBERT_ENGINE_WORKSPACE_H_
 #define OCTOBERT_ENGINE_WORKSPACE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -15,69 +16,81 @@ namespace octobert {
 struct ActivationRows {
   float* data = nullptr;  // [rows][stride]
   size_t stride = 0;
-  uint8_t* q = nullptr;  // [rows][q_stride] activation bytes
+  uint8_t* q = nullptr;  // [rows][q_stride] activation bytes (kernels/kernels.h)
   size_t q_stride = 0;
   float* scale = nullptr;  // [rows]
 
+  // The same from `row` on.
   ActivationRows from(int row) const {
     const auto r = static_cast<size_t>(row);
-    return {data + r * stride, stride, q + r * q_stride, q_stride, scale + r};
+    return {data + r * stride, stride, q + r * q_stride, q_stride, scale == nullptr ? nullptr : scale + r};
   }
 };
 
-// Some queries of one text, a unit of work of attention (for one head).
+// Some queries of one text: with a head, a unit of work of attention.
 struct AttentionItem {
   int32_t first_token, length;  // the text
-  int32_t row_begin, row_end;   // the queries, in the text
+  int32_t row_begin, row_end;   // the queries, within the text
 };
 
-// The state of one forward pass between its parts (engine/bert.h), and the memory for it. Used by one call at a time.
+// How the rows of a batch are worked on between attention and the layer's output.
+struct RowPlan {
+  int block_rows;   // rows that go through the products together
+  int block_count;  // ceil(rows / block_rows)
+  // Each worker takes blocks of its own through all steps; or all workers share the one block there is, each
+  // computing some of the outputs (few rows, or somebody wants to see the results of all rows).
+  bool shared;
+};
+
+// The state of one forward pass between its parts (engine/bert.h), and its memory. Used by one call at a time.
 class BertState {
  public:
-  // Lays out the buffers for a batch of tokens and so many workers. Allocates only if it needs more than ever before.
-  void prepare(const format::ModelConfig& config, const PackedBatch& batch, int workers);
+  // Lays the buffers out. Allocates only if more is needed than ever before. With `whole`, all rows are one block.
+  void prepare(const format::ModelConfig& config, const PackedBatch& batch, int workers, bool whole);
 
-  // How many rows one worker takes through the layer's products at once: their widest intermediate result, which
-  // lives between two products, is to stay in the core's L2.
-  static int block_rows(const format::ModelConfig& config);
-  // Tokens in a call of which the engine works on at once (as whole sequences; one longer than this by itself).
-  static int token_budget(const format::ModelConfig& config, int workers);
-
-  int tokens = 0, workers = 1;
   PackedBatch batch;
+  int tokens = 0, workers = 1;
+  RowPlan plan{};
   bool hidden_is_quantized = false;  // hidden.q and hidden.scale belong to hidden.data
 
-  ActivationRows hidden;               // [tokens][hidden_size], input and output of each layer
-  ActivationRows context;              // [tokens][hidden_size], output of attention
-  ActivationRows qkv;                  // [tokens][3 hidden_size], floats only
-  int32_t* positions = nullptr;        // [tokens]
-  std::span<AttentionItem> attention;  // every text's queries, once
-  // Rows that a worker (or all, together) take from attention to the layer's output.
+  ActivationRows hidden;         // [tokens][hidden_size], input and output of each layer
+  ActivationRows qkv;            // [tokens][3 hidden_size], floats only
+  ActivationRows context;        // [tokens][hidden_size], output of attention
+  int32_t* positions = nullptr;  // [tokens]
+  std::span<AttentionItem> attention;
+
+  // Rows of one block between two products.
   struct Block {
-    ActivationRows output;   // [rows][max(hidden_size, label_count)] of attention_output, ffn2 and the classifier
-    ActivationRows ffn;      // [rows][intermediate_size]
-    uint32_t* row_max_bits;  // [rows]
+    ActivationRows output;   // [block_rows][max(hidden_size, label_count)], floats only
+    ActivationRows ffn;      // [block_rows][intermediate_size]
+    uint32_t* row_max_bits;  // [block_rows]
   };
   Block block(int worker) const;
-  int block_capacity() const { return block_rows_; }  // rows of a Block
-  int block_count() const { return block_count_; }    // how many Blocks there are: 1 or `workers`
 
-  // Memory of one worker: attention's scratch, panels of unpacked weights (never both at once).
+  // Memory of a worker's own: attention's scratch or panels of unpacked weights.
   struct Scratch {
     std::byte* data;
-    size_t size;
-    uint32_t* row_max_bits;  // [block_capacity()], for workers that share a Block
+    uint32_t* row_max_bits;  // [block_rows]
   };
   Scratch scratch(int worker) const;
 
   size_t allocated_bytes() const { return memory_.size(); }
 
  private:
-  void plan_attention(const format::ModelConfig& config);
+  // Assigns every buffer its place from `base` on; returns the bytes used.
+  size_t lay_out(const format::ModelConfig& config, size_t attention_items, std::byte* base);
+  size_t plan_attention(int heads);
 
   AlignedBuffer memory_;
-  int block_rows_ = 0, block_count_ = 1;
+  size_t longest_ = 0;  // text
+  Block first_block_{};
+  Scratch first_scratch_{};
+  size_t block_bytes_ = 0, scratch_bytes_ = 0;  // from one worker's to the next
 };
+
+// Tokens that the engine takes through the model at once (as whole sequences; a longer one goes alone): enough that
+// streaming the weights is nothing against the arithmetic, and a bound on the workspace.
+int token_budget(int workers);
 
 }  // namespace octobert
 

@@ -1,0 +1,174 @@
+#include "engine/workspace.h"
+
+#include <algorithm>
+
+#include "engine/linear.h"
+#include "kernels/cpu.h"
+#include "kernels/kernels.h"
+#include "kernels/layout.h"
+
+namespace octobert {
+namespace {
+
+constexpr int kRowMultiple = 8;        // rows of a register block of the fastest kernels
+constexpr int kMaxBlockRows = 128;     // more rows gain nothing: the weights' streaming is hidden from 64 on
+constexpr int kAttentionRowStep = 32;  // rows of an attention item, if texts are split: K and V are packed for each
+
+int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// Row stride of floats: rows of a multiple of 4 KiB would fall into the same sets of the L1 cache.
+size_t float_stride(size_t columns) {
+  const size_t stride = padded_outputs(columns);
+  return stride % 1024 == 0 ? stride + kPanelWidth : stride;
+}
+
+// Rows whose intermediate results, the FFN's as floats and bytes, take up half of a core's L2.
+int cache_rows(const format::ModelConfig& config) {
+  const size_t row_bytes = config.intermediate_size * (sizeof(float) + 1) + config.hidden_size * sizeof(float);
+  const size_t rows = detect_cache_sizes().l2 / 2 / row_bytes;
+  return static_cast<int>(std::clamp<size_t>(rows / kRowMultiple * kRowMultiple, kRowMultiple, kMaxBlockRows));
+}
+
+RowPlan plan_rows(const format::ModelConfig& config, int tokens, int workers, bool whole) {
+  const int most = cache_rows(config);
+  int blocks = ceil_div(tokens, most);
+  if (whole || (workers > 1 && blocks < workers)) return {.block_rows = tokens, .block_count = 1, .shared = true};
+  // Few blocks a worker: the same number for each.
+  if (blocks < 4 * workers) blocks = round_up(blocks, workers);
+  const int rows = round_up(ceil_div(tokens, blocks), kRowMultiple);
+  return {.block_rows = rows, .block_count = ceil_div(tokens, rows), .shared = false};
+}
+
+// Hands out consecutive pieces of memory, each on a cache line of its own. Without memory behind it, it counts.
+class Carver {
+ public:
+  explicit Carver(std::byte* base) : base_(reinterpret_cast<uintptr_t>(base)) {}
+
+  template <class T>
+  T* take(size_t count) {
+    const uintptr_t address = base_ + used_;
+    used_ += (count * sizeof(T) + 63) / 64 * 64;
+    return reinterpret_cast<T*>(address);
+  }
+  ActivationRows rows(size_t count, size_t columns, bool quantized) {
+    ActivationRows r;
+    r.stride = float_stride(columns);
+    r.data = take<float>(count * r.stride);
+    if (!quantized) return r;
+    r.q_stride = activation_stride(columns);
+    r.q = take<uint8_t>(count * r.q_stride);
+    r.scale = take<float>(count);
+    return r;
+  }
+  size_t used() const { return used_; }
+
+ private:
+  uintptr_t base_;
+  size_t used_ = 0;
+};
+
+template <class T>
+T* shift(T* pointer, size_t bytes) {
+  return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(pointer) + bytes);
+}
+
+}  // namespace
+
+int token_budget(int workers) { return std::max(1024, 2 * workers * kMaxBlockRows); }
+
+void BertState::prepare(const format::ModelConfig& config, const PackedBatch& packed, int worker_count, bool whole) {
+  batch = packed;
+  tokens = static_cast<int>(packed.ids.size());
+  workers = worker_count;
+  plan = plan_rows(config, tokens, workers, whole);
+  hidden_is_quantized = false;
+  longest_ = 0;
+  for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
+    longest_ = std::max(longest_, static_cast<size_t>(batch.offsets[s + 1] - batch.offsets[s]));
+  }
+  const size_t items = batch.offsets.size() - 1 + static_cast<size_t>(tokens / kAttentionRowStep);
+  const size_t bytes = lay_out(config, items, nullptr);
+  if (bytes > memory_.size()) {
+    memory_ = AlignedBuffer();  // before the new one is asked for
+    memory_ = AlignedBuffer(bytes);
+  }
+  lay_out(config, items, memory_.data());
+  attention = attention.first(plan_attention(static_cast<int>(config.head_count)));
+  for (size_t s = 0, m = 0; s + 1 < batch.offsets.size(); ++s) {
+    for (int32_t p = 0; p < batch.offsets[s + 1] - batch.offsets[s]; ++p) positions[m++] = p;
+  }
+}
+
+size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_items, std::byte* base) {
+  const size_t m = static_cast<size_t>(tokens), d = config.hidden_size;
+  const auto rows = static_cast<size_t>(plan.block_rows);
+  Carver memory(base);
+  hidden = memory.rows(m, d, true);
+  qkv = memory.rows(m, 3 * d, false);
+  context = memory.rows(m, d, true);
+  positions = memory.take<int32_t>(m);
+  attention = {memory.take<AttentionItem>(attention_items), attention_items};
+
+  const size_t blocks_begin = memory.used();
+  first_block_.output = memory.rows(rows, std::max(d, size_t{config.label_count}), false);
+  first_block_.ffn = memory.rows(rows, config.intermediate_size, true);
+  first_block_.row_max_bits = memory.take<uint32_t>(rows);
+  block_bytes_ = memory.used() - blocks_begin;
+  if (!plan.shared) memory.take<std::byte>(block_bytes_ * static_cast<size_t>(std::min(workers, plan.block_count) - 1));
+
+  const size_t scratch_begin = memory.used();
+  first_scratch_.data = memory.take<std::byte>(
+      std::max(attention_scratch_bytes(longest_, d / config.head_count),
+               linear_scratch_bytes(static_cast<int>(std::max(config.hidden_size, config.intermediate_size)))));
+  first_scratch_.row_max_bits = memory.take<uint32_t>(rows);
+  scratch_bytes_ = memory.used() - scratch_begin;
+  memory.take<std::byte>(scratch_bytes_ * static_cast<size_t>(workers - 1));
+  return memory.used();
+}
+
+// Texts in one piece each, unless that leaves workers idle: then long ones are cut, so that no item is more than a
+// quarter of a worker's share. The costliest come first.
+size_t BertState::plan_attention(int heads) {
+  const auto cost = [](int64_t length) { return length * length; };
+  int64_t total = 0;
+  for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) total += cost(batch.offsets[s + 1] - batch.offsets[s]);
+  const int64_t most = std::max<int64_t>(1, total * heads / (4 * int64_t{workers}));
+  size_t count = 0;
+  for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
+    const int32_t length = batch.offsets[s + 1] - batch.offsets[s];
+    int32_t step = length;
+    if (workers > 1 && cost(length) > most) {
+      const auto pieces = static_cast<int32_t>(std::min<int64_t>(length, (cost(length) + most - 1) / most));
+      step = std::max(round_up(ceil_div(length, pieces), kRowMultiple), kAttentionRowStep);
+    }
+    for (int32_t row = 0; row < length; row += step) {
+      attention[count++] = {batch.offsets[s] - batch.offsets[0], length, row, std::min(row + step, length)};
+    }
+  }
+  if (workers > 1) {
+    std::sort(attention.begin(), attention.begin() + static_cast<std::ptrdiff_t>(count),
+              [](const AttentionItem& a, const AttentionItem& b) {
+                return int64_t{a.length} * (a.row_end - a.row_begin) > int64_t{b.length} * (b.row_end - b.row_begin);
+              });
+  }
+  return count;
+}
+
+BertState::Block BertState::block(int worker) const {
+  const size_t offset = plan.shared ? 0 : block_bytes_ * static_cast<size_t>(worker);
+  Block b = first_block_;
+  b.output.data = shift(b.output.data, offset);
+  b.ffn.data = shift(b.ffn.data, offset);
+  b.ffn.q = shift(b.ffn.q, offset);
+  b.ffn.scale = shift(b.ffn.scale, offset);
+  b.row_max_bits = shift(b.row_max_bits, offset);
+  return b;
+}
+
+BertState::Scratch BertState::scratch(int worker) const {
+  const size_t offset = scratch_bytes_ * static_cast<size_t>(worker);
+  return {first_scratch_.data + offset, shift(first_scratch_.row_max_bits, offset)};
+}
+
+}  // namespace octobert
