@@ -3,9 +3,11 @@
 #define OCTOBERT_ENGINE_ENGINE_IMPL_H_
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "engine/bert.h"
 #include "engine/free_list.h"
 #include "engine/model.h"
 #include "engine/model_file.h"
@@ -19,11 +21,16 @@ struct Workspace::Impl {
   BertState state;
 };
 
-// Immutable after open, but for the free lists, which lock. Engine::logits() on a borrowed Workspace is the way to
-// the logits for analyze() as well: it checks its input, guards the floating-point environment, splits what is too
-// long for one pass into chunks of whole sequences, honours the CancelToken and throws on non-finite logits.
+// Immutable after open, but for free lists, which lock. Engine::logits() on a borrowed Workspace is the way to the
+// logits for analyze() as well: it checks its input, guards the floating-point environment, splits what is too long
+// for one pass into chunks of whole sequences, honours the CancelToken and throws on non-finite logits.
 struct Engine::Impl {
   Impl(ModelFile model_file, const OpenOptions& options);
+
+  // See Engine::logits. `hooks`: cancel, observer and profile are taken from it, the rest is the engine's.
+  void logits(const PackedBatch& batch, std::span<float> logits, BertState& state, RunContext hooks) const;
+  // Throws Error(kInvalidInput) naming index, value and bound.
+  void check_batch(const PackedBatch& batch, size_t logits_size) const;
 
   ModelFile file;
   BertModel model;  // views into file
