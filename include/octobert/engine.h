@@ -36,12 +36,12 @@ class CancelToken {
 };
 
 struct OpenOptions {
-  int threads = 0;                     // 0: usable_cores(); ignored if executor is given
-  std::shared_ptr<Executor> executor;  // shared pool, or the caller's own
-  std::string isa;                     // "": the best available; else one of compiled_isas(), an error if not available
-  bool verify_all = false;             // check every section's checksum, weights included
-  bool load_into_memory = false;       // read instead of map: safe against truncation in place
-  bool allow_other_numerics = false;   // open a file made for another version of the arithmetic
+  int threads = 0;                       // 0: usable_cores(); ignored if executor is given
+  std::shared_ptr<Executor> executor{};  // shared pool, or the caller's own
+  std::string isa{};                  // "": the best available; else one of compiled_isas(), an error if not available
+  bool verify_all = false;            // check every section's checksum, weights included
+  bool load_into_memory = false;      // read instead of map: safe against truncation in place
+  bool allow_other_numerics = false;  // open a file made for another version of the arithmetic
 };
 
 // A batch of token sequences, one after the other without padding.

@@ -3,6 +3,7 @@
 #define OCTOBERT_ENTITIES_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,12 +34,12 @@ struct AnalyzeOptions {
   size_t max_length = 0;
   // kWords: overlap of windows; default a quarter of the window. Reference strategies: without it a
   // text is cut at the limit, as the reference does.
-  std::optional<size_t> stride;
+  std::optional<size_t> stride{};
   bool truncate = false;  // kWords: cut at the limit (and report it) instead of windowing
   std::vector<std::string> ignore_labels = {"O"};
   float min_score = 0;
-  std::vector<std::pair<std::string, float>> min_score_by_label;  // by entity label ("PER")
-  bool label_scores = false;                                      // fill Entity::label_scores
+  std::vector<std::pair<std::string, float>> min_score_by_label{};  // by entity label ("PER")
+  bool label_scores = false;                                        // fill Entity::label_scores
   SpecialTokensInText special_tokens_in_text = SpecialTokensInText::kKeep;
   InvalidUtf8 invalid_utf8 = InvalidUtf8::kReplace;
 };
@@ -66,6 +67,8 @@ struct Analysis {
   size_t entity_count = 0;
   std::vector<WordLabel> words;  // analyze_words only, one a word
   bool truncated = false;        // some of the text was not looked at
+  // analyze_words only: the words joined by single spaces, which the entities' texts point into (copies share it).
+  std::shared_ptr<std::string> joined_words;
 };
 
 }  // namespace octobert
