@@ -21,25 +21,25 @@ struct TokenizeFlags {
   TokenizeOptions options;
 };
 
-// The tokenizer of a packed file or of a folder, and what it is a view of.
-class LoadedTokenizer {
+// The tokenizer of a packed file or of a folder, and what it looks into.
+class TokenizerSource {
  public:
-  explicit LoadedTokenizer(const std::filesystem::path& source) {
+  explicit TokenizerSource(const std::filesystem::path& source) {
     if (std::filesystem::is_directory(source)) {
-      frozen_ = converter::import_tokenizer(source);
-      tokenizer_ = Tokenizer::from_frozen(frozen_, source.string());
+      folder_ = converter::load_tokenizer(source);
+      for (const std::string& warning : folder_->warnings) print_message("warning: " + warning);
     } else {
       // The arithmetic is not used: its version does not matter.
       file_ = ModelFile::open(source, {.allow_other_numerics = true});
-      tokenizer_ = Tokenizer::from_frozen(file_->tokenizer_section(), file_->source());
+      of_file_ = Tokenizer::from_frozen(file_->tokenizer_section(), file_->source());
     }
   }
-  const Tokenizer& get() const { return *tokenizer_; }
+  const Tokenizer& tokenizer() const { return folder_ ? folder_->tokenizer : *of_file_; }
 
  private:
-  std::vector<std::byte> frozen_;
+  std::optional<converter::LoadedTokenizer> folder_;
   std::optional<ModelFile> file_;
-  std::optional<Tokenizer> tokenizer_;
+  std::optional<Tokenizer> of_file_;
 };
 
 template <typename Values, typename AppendOne>
@@ -86,7 +86,7 @@ void encode(const Tokenizer& tokenizer, const InputText& item, const TokenizeOpt
 }
 
 int run_tokenize(const TokenizeFlags& flags) {
-  const LoadedTokenizer tokenizer(flags.source);
+  const TokenizerSource source(flags.source);
   TokenizeOptions options = flags.options;
   options.special_tokens_in_text = flags.policy.special_tokens;
   options.invalid_utf8 = flags.policy.invalid_utf8;
@@ -97,7 +97,7 @@ int run_tokenize(const TokenizeFlags& flags) {
   while (reader.next(batch)) {
     for (const InputText& item : batch) {
       try {
-        encode(tokenizer.get(), item, options, encodings);
+        encode(source.tokenizer(), item, options, encodings);
       } catch (const Error&) {
         output.flush();  // the texts before it
         throw;
