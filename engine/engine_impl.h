@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/analyze.h"
 #include "engine/bert.h"
 #include "engine/free_list.h"
 #include "engine/model.h"
@@ -39,6 +40,14 @@ struct Engine::Impl {
   ModelInfo info;
   const KernelTable* kernels;
   std::shared_ptr<Executor> executor;
+
+  // What the labels mean to a strategy of analyze().
+  std::span<const LabelTag> tags(Strategy strategy) const {
+    return strategy == Strategy::kWords ? our_tags : reference_tags;
+  }
+  std::vector<LabelTag> our_tags = label_tags(labels);
+  std::vector<LabelTag> reference_tags = reference_label_tags(labels);
+  FreeList<AnalyzeScratch> analyze_scratch;
 };
 
 }  // namespace octobert
