@@ -49,15 +49,18 @@ struct OCTOBERT_API Encoding {
   std::vector<Span> bytes;         // the same in bytes
   size_t size() const { return ids.size(); }
   void clear();
+  void resize(size_t size);  // every array
 };
 
 // Chunks of one text; reused from call to call it stops allocating.
 struct Encodings {
   std::vector<Encoding> chunks;  // only the first `count` are valid
   size_t count = 0;
+  bool truncated = false;  // tokens of the text are in no chunk (max_length with overflow = false)
 };
 
-// Immutable; every const method may be called from many threads at once.
+// Immutable; every const method may be called from many threads at once. Calls use scratch memory of their thread
+// (at most some megabytes are kept), so that a warm call into reused Encodings allocates nothing.
 class OCTOBERT_API Tokenizer {
  public:
   // Reads the frozen form (a packed file's tokenizer section). The bytes must outlive the tokenizer;
@@ -69,7 +72,10 @@ class OCTOBERT_API Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // text: UTF-8, up to 2^32 - 2 bytes. Empty text gives the specials alone.
+  // text: UTF-8, up to 2^32 - 2 bytes. Empty text gives the specials alone. As in the reference, chunk 0 is the main
+  // one and the overflowing ones follow, a max_length of exactly the specials puts the whole text into one
+  // overflowing chunk, and one too short even for the specials cuts nothing. Throws Error(kInvalidInput): invalid UTF-8
+  // (if asked for), a stride that leaves no progress, more than 2^26 tokens over all chunks.
   void encode(std::string_view text, const TokenizeOptions& options, Encodings& out) const;
   // A pair of texts, truncated `longest_first`.
   void encode_pair(std::string_view a, std::string_view b, const TokenizeOptions& options, Encodings& out) const;
