@@ -24,7 +24,7 @@ constexpr Dimension kBertDimensions[] = {
     {&ModelConfig::layer_count, "num_hidden_layers", 12, kMaxLayers},
     {&ModelConfig::head_count, "num_attention_heads", 12, kMaxWidth},
     {&ModelConfig::intermediate_size, "intermediate_size", 3072, kMaxWidth},
-    {&ModelConfig::max_positions, "max_position_embeddings", 512, kMaxRows},
+    {&ModelConfig::max_positions, "max_position_embeddings", 512, kMaxWidth},  // keys of attention: sums too
     {&ModelConfig::type_count, "type_vocab_size", 2, kMaxWidth},
     {&ModelConfig::label_count, "labels", 0, kMaxWidth},
 };

@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <bit>
 
-#include "converter/parallel.h"
+#include "engine/parallel.h"
 #include "kernels/layout.h"
 #include "kernels/numerics.h"
 #include "kernels/pack.h"
 
 namespace octobert::converter {
 namespace {
-
-// Rows in a task: BERT-base's 768 columns are then 50 KB of floats, and a panel is never shared.
-constexpr size_t kRowsPerTask = kPanelWidth;
 
 float absmax_of_row(const float* w, size_t columns) {
   uint32_t largest = 0;  // as bits: the order of non-negative floats, and free of the order of the loop
@@ -41,18 +38,22 @@ void quantize_row(const float* w, size_t columns, int8_t* q, float* scale) {
   *scale = absmax / 127.0f;
 }
 
-// Panel by panel, in parallel: pack(first row, rows, panel).
-template <typename Pack>
-void for_each_panel(Executor& executor, size_t n, const Pack& pack) {
-  parallel_ranges(executor, n, kPanelWidth,
-                  [&](size_t begin, size_t end) { pack(begin, end - begin, begin / kPanelWidth); });
+// body(first row, rows, panel) for each panel of 16 rows, on the executor's threads. A row is one task's alone.
+template <typename Body>
+void for_each_panel(Executor& executor, size_t rows, const Body& body) {
+  const Workers workers{&executor, executor.concurrency()};
+  parallel_for(workers, static_cast<int>(panel_count(rows)), [&](int /*worker*/, int index) {
+    const auto panel = static_cast<size_t>(index);
+    const size_t first = panel * kPanelWidth;
+    body(first, std::min(rows - first, size_t{kPanelWidth}), panel);
+  });
 }
 
 }  // namespace
 
 void quantize_rows(Executor& executor, const float* w, size_t rows, size_t columns, int8_t* q, float* scale) {
-  parallel_ranges(executor, rows, kRowsPerTask, [=](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) quantize_row(w + i * columns, columns, q + i * columns, scale + i);
+  for_each_panel(executor, rows, [=](size_t first, size_t count, size_t /*panel*/) {
+    for (size_t i = first; i < first + count; ++i) quantize_row(w + i * columns, columns, q + i * columns, scale + i);
   });
 }
 

@@ -1,0 +1,256 @@
+// The checkpoint's way: folder -> float tensors -> quantized, checked beside the float model -> packed file. One part
+// of the model at a time: no more than an encoder layer (or the word table) is in memory.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <optional>
+#include <utility>
+
+#include "converter/check.h"
+#include "converter/checkpoint.h"
+#include "converter/model_parts.h"
+#include "converter/model_writer.h"
+#include "converter/plan.h"
+#include "converter/provenance.h"
+#include "converter/test_texts.h"
+#include "converter/tokenizer_import.h"
+#include "engine/fp_guard.h"
+#include "kernels/cpu.h"
+#include "kernels/dispatch.h"
+#include "octobert/converter.h"
+#include "octobert/error.h"
+
+namespace octobert {
+namespace converter {
+namespace {
+
+using format::SectionType;
+
+constexpr uint32_t kSectionsBesideLayers = 16;  // config, labels, tokenizer, ..., classifier; and some room
+
+const KernelTable& find_kernels(const std::string& isa) {
+  const CpuFeatures features = detect_cpu_features();
+  if (isa.empty()) return best_table(features);
+  const KernelTable* table = find_table(isa);
+  if (!table || !is_available(*table, features)) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("instruction set '{}' is not available here", isa));
+  }
+  return *table;
+}
+
+int checked_threads(int threads) {
+  if (threads >= 0) return threads;
+  throw Error(ErrorCode::kInvalidInput, fmt::format("threads is {}, expected 0 or more", threads));
+}
+
+// Tokens that a text may have: the engine's window.
+size_t window(const Tokenizer& tokenizer, const format::ModelConfig& config) {
+  const size_t positions = config.max_positions, configured = tokenizer.model_max_length();
+  return configured == 0 ? positions : std::min(positions, configured);
+}
+
+// What the tokenizer can give must be what the model can take.
+void check_tokenizer(const Tokenizer& tokenizer, const Checkpoint& checkpoint, bool allow_padded_vocabulary) {
+  const size_t rows = checkpoint.config().vocab_size, tokens = tokenizer.vocab_size();
+  const std::string folder = checkpoint.folder().string();
+  if (tokens > rows || (tokens < rows && !allow_padded_vocabulary)) {
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: the tokenizer's vocabulary has {} ids, the model {} word embeddings "
+                            "(config.json: vocab_size): expected the same number",
+                            folder, tokens, rows));
+  }
+  if (window(tokenizer, checkpoint.config()) <= tokenizer.special_count()) {
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: a window of {} tokens (the smaller of config.json: max_position_embeddings and "
+                            "tokenizer_config.json: model_max_length) has no room for text beside {} special tokens",
+                            folder, window(tokenizer, checkpoint.config()), tokenizer.special_count()));
+  }
+}
+
+// Names in the folder of everything that was read, for the provenance.
+std::vector<std::string> source_files(const Checkpoint& checkpoint) {
+  std::vector<std::string> names = checkpoint.files();
+  for (const char* name :
+       {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
+    std::error_code error;
+    if (std::filesystem::is_regular_file(checkpoint.folder() / name, error)) names.emplace_back(name);
+  }
+  return names;
+}
+
+template <typename T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+// What the steps of one conversion share.
+class Conversion {
+ public:
+  Conversion(const std::filesystem::path& folder, const std::filesystem::path& output, const ConvertOptions& options)
+      : options_(options),
+        kernels_(find_kernels(options.isa)),
+        pool_(checked_threads(options.threads)),
+        checkpoint_(folder, options.labels),
+        plan_(make_plan(options.scheme, checkpoint_.config().layer_count)),
+        float_plan_(make_plan("float", checkpoint_.config().layer_count)),
+        tokenizer_(load_tokenizer(folder)),
+        writer_(output, checkpoint_.config().layer_count + kSectionsBesideLayers) {
+    check_tokenizer(tokenizer_.tokenizer, checkpoint_, options.allow_padded_vocabulary);
+    hashes_ = std::async(std::launch::async, hash_sources, folder, source_files(checkpoint_));
+    const std::vector<std::string> texts = options.test_texts.empty() ? builtin_test_texts() : options.test_texts;
+    const bool with_float = options.check && plan_.asked_for != format::Scheme::kFloat;
+    check_.emplace(pool_, kernels_, checkpoint_.config(),
+                   make_test_batch(tokenizer_.tokenizer, texts, window(tokenizer_.tokenizer, checkpoint_.config())),
+                   with_float);
+  }
+
+  uint32_t layer_count() const { return checkpoint_.config().layer_count; }
+
+  void write_head() {
+    format::ModelConfig config = checkpoint_.config();
+    config.scheme = static_cast<uint32_t>(plan_.asked_for);
+    writer_.add_section(SectionType::kConfig, "config", std::as_bytes(std::span(&config, 1)), true);
+    writer_.add_section(SectionType::kLabels, "labels", encode_strings(checkpoint_.labels()), true);
+    writer_.add_section(SectionType::kTokenizer, "tokenizer", tokenizer_.bytes, true);
+    writer_.add_section(SectionType::kProducts, "products", bytes_of(plan_.product_entries()), true);
+  }
+
+  void convert_embeddings() {
+    progress("read", "embeddings");
+    const EmbeddingParts parts(pool_, checkpoint_, plan_.int8_words);
+    progress("check", "embeddings");
+    std::vector<float> words;
+    Embeddings floats;
+    if (check_->with_float()) floats = parts.with_float_words(checkpoint_, check_->distinct_ids(), words);
+    check_->embeddings(&floats, parts.view());
+    progress("write", "embeddings");
+    writer_.add_embeddings(checkpoint_.config(), parts.view());
+    ++parts_done_;
+  }
+
+  void convert_layer(uint32_t index) {
+    const std::string name = fmt::format("layer {}", index);
+    progress("read", name);
+    floats_.read(checkpoint_, index);
+    progress("quantize", name);
+    const PackedLayer packed(pool_, plan_.layers[index], floats_);
+    progress("check", name);
+    std::optional<PackedLayer> reference;
+    if (check_->with_float()) reference.emplace(pool_, float_plan_.layers[index], floats_);
+    check_->layer(index, reference ? &reference->view() : nullptr, packed.view(), plan_.after_layer(index));
+    progress("write", name);
+    writer_.add_layer(checkpoint_.config(), index, packed.view());
+    ++parts_done_;
+  }
+
+  void convert_classifier() {
+    progress("read", "classifier");
+    const LinearFloats floats = read_classifier(checkpoint_);
+    const PackedLinear packed(pool_, plan_.classifier, floats.weight, floats.bias, floats.n, floats.k);
+    const PackedLinear reference(pool_, float_plan_.classifier, floats.weight, floats.bias, floats.n, floats.k);
+    progress("check", "classifier");
+    check_->classifier(&reference.view(), packed.view());
+    writer_.add_classifier(packed.view());
+    ++parts_done_;
+  }
+
+  void require_agreement() const {
+    const double agreement = this->agreement();
+    if (agreement >= options_.min_agreement) return;
+    throw Error(
+        ErrorCode::kCheckFailed,
+        fmt::format("only {} of {} test tokens ({:.2f} %) get the float model's label, {:.2f} % were asked for: "
+                    "nothing is written",
+                    check_->agreeing_tokens(), check_->tokens(), 100 * agreement, 100 * options_.min_agreement));
+  }
+
+  void write_tail() {
+    progress("write", "report");
+    const std::vector<std::byte> vectors =
+        encode_test_vectors(check_->test_vectors(), checkpoint_.config().label_count);
+    writer_.add_section(SectionType::kTestVectors, "test vectors", vectors, false);
+    sources_ = hashes_.get();
+    std::vector<std::string> provenance = provenance_strings(sources_);
+    if (!options_.labels.empty()) {
+      provenance.insert(provenance.end(), {"labels.sha256", sha256_of_file(options_.labels)});
+    }
+    writer_.add_section(SectionType::kProvenance, "provenance", encode_strings(provenance), false);
+    if (check_->with_float()) {
+      writer_.add_section(SectionType::kQuantReport, "quantization report", encode_strings(measurements()), false);
+    }
+    writer_.finish();
+    ++parts_done_;
+    progress("write", "done");
+  }
+
+  ConvertReport report() const {
+    ConvertReport report;
+    report.source_bytes = checkpoint_.weight_bytes();
+    report.output_bytes = writer_.size();
+    report.source_sha256 = sources_.combined;
+    report.agreement = agreement();
+    report.agreement_tokens = check_->tokens();
+    report.sqnr = check_->sqnr();
+    report.warnings = checkpoint_.warnings();
+    report.warnings.insert(report.warnings.end(), tokenizer_.warnings.begin(), tokenizer_.warnings.end());
+    return report;
+  }
+
+ private:
+  double agreement() const {
+    if (check_->tokens() == 0) return 1;
+    return static_cast<double>(check_->agreeing_tokens()) / static_cast<double>(check_->tokens());
+  }
+
+  // Key, value, ...: the section that tells what was measured.
+  std::vector<std::string> measurements() const {
+    std::vector<std::string> strings = {"agreement.tokens", std::to_string(check_->tokens()), "agreement.same_label",
+                                        std::to_string(check_->agreeing_tokens())};
+    for (const auto& [name, value] : check_->sqnr()) {
+      strings.push_back(fmt::format("sqnr_db.{}", name));
+      strings.push_back(fmt::format("{:.2f}", value));
+    }
+    return strings;
+  }
+
+  void progress(std::string_view stage, std::string_view item) const {
+    // Parts: embeddings, the layers, the classifier, the rest of the file.
+    if (options_.progress) options_.progress({stage, item, parts_done_, size_t{layer_count()} + 3});
+  }
+
+  const ConvertOptions& options_;
+  const KernelTable& kernels_;
+  ThreadPool pool_;
+  const Checkpoint checkpoint_;
+  const Plan plan_, float_plan_;
+  const LoadedTokenizer tokenizer_;
+  ModelWriter writer_;
+  std::future<SourceHashes> hashes_;
+  SourceHashes sources_;
+  std::optional<Check> check_;
+  LayerFloats floats_;
+  size_t parts_done_ = 0;
+};
+
+}  // namespace
+}  // namespace converter
+
+ConvertReport convert(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
+                      const ConvertOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const FpGuard guard;
+  converter::Conversion conversion(checkpoint, output, options);
+  conversion.write_head();
+  conversion.convert_embeddings();
+  for (uint32_t index = 0; index < conversion.layer_count(); ++index) conversion.convert_layer(index);
+  conversion.convert_classifier();
+  conversion.require_agreement();
+  conversion.write_tail();
+  ConvertReport report = conversion.report();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace octobert

@@ -1,0 +1,122 @@
+#include "converter/model_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+namespace octobert::converter {
+namespace {
+
+void read_vector(const Checkpoint& checkpoint, const std::string& name, size_t size, std::vector<float>& dst) {
+  dst.resize(size);
+  checkpoint.read(name, dst);
+}
+
+void read_norm(const Checkpoint& checkpoint, const std::string& name, NormFloats& norm) {
+  const size_t hidden = checkpoint.config().hidden_size;
+  read_vector(checkpoint, name + ".gamma", hidden, norm.gamma);
+  read_vector(checkpoint, name + ".beta", hidden, norm.beta);
+}
+
+// The rows of several matrices of `rows` outputs each, one below the other.
+void read_linear(const Checkpoint& checkpoint, std::span<const std::string> names, size_t rows, size_t columns,
+                 LinearFloats& linear) {
+  linear.n = static_cast<int>(names.size() * rows);
+  linear.k = static_cast<int>(columns);
+  linear.weight.resize(names.size() * rows * columns);
+  linear.bias.resize(names.size() * rows);
+  for (size_t i = 0; i < names.size(); ++i) {
+    checkpoint.read(names[i] + ".weight", std::span(linear.weight).subspan(i * rows * columns, rows * columns));
+    checkpoint.read(names[i] + ".bias", std::span(linear.bias).subspan(i * rows, rows));
+  }
+}
+
+PackedLinear pack(Executor& executor, format::Scheme scheme, const LinearFloats& floats) {
+  return {executor, scheme, floats.weight, floats.bias, floats.n, floats.k};
+}
+
+}  // namespace
+
+void LayerFloats::read(const Checkpoint& checkpoint, uint32_t index) {
+  const size_t hidden = checkpoint.config().hidden_size, inner = checkpoint.config().intermediate_size;
+  const auto name = [index](const char* part) { return fmt::format("layer.{}.{}", index, part); };
+  const std::string query_key_value[] = {name("query"), name("key"), name("value")};
+  const std::string output[] = {name("attention_output")}, first[] = {name("ffn1")}, second[] = {name("ffn2")};
+  read_linear(checkpoint, query_key_value, hidden, hidden, qkv);
+  read_linear(checkpoint, output, hidden, hidden, attention_output);
+  read_linear(checkpoint, first, inner, hidden, ffn1);
+  read_linear(checkpoint, second, hidden, inner, ffn2);
+  read_norm(checkpoint, name("attention_norm"), attention_norm);
+  read_norm(checkpoint, name("ffn_norm"), ffn_norm);
+}
+
+PackedLayer::PackedLayer(Executor& executor, const LayerPlan& plan, const LayerFloats& floats)
+    : qkv_(pack(executor, plan.qkv, floats.qkv)),
+      attention_output_(pack(executor, plan.attention_output, floats.attention_output)),
+      ffn1_(pack(executor, plan.ffn1, floats.ffn1)),
+      ffn2_(pack(executor, plan.ffn2, floats.ffn2)),
+      view_{.qkv = qkv_.view(),
+            .attention = plan.attention,
+            .attention_output = attention_output_.view(),
+            .attention_norm = floats.attention_norm.view(),
+            .ffn1 = ffn1_.view(),
+            .ffn2 = ffn2_.view(),
+            .ffn_norm = floats.ffn_norm.view()} {}
+
+EmbeddingParts::EmbeddingParts(Executor& executor, const Checkpoint& checkpoint, bool int8_words) {
+  const format::ModelConfig& config = checkpoint.config();
+  const size_t hidden = config.hidden_size;
+  if (int8_words) {
+    read_int8_words(executor, checkpoint);
+  } else {
+    read_vector(checkpoint, "embeddings.word", config.vocab_size * hidden, word_f32_);
+    view_.word_f32 = word_f32_.data();
+  }
+  read_vector(checkpoint, "embeddings.position", config.max_positions * hidden, position_);
+  read_vector(checkpoint, "embeddings.type", config.type_count * hidden, type_);
+  read_norm(checkpoint, "embeddings.norm", norm_);
+  view_.position = position_.data();
+  view_.type = type_.data();
+  view_.norm = norm_.view();
+}
+
+void EmbeddingParts::read_int8_words(Executor& executor, const Checkpoint& checkpoint) {
+  const size_t rows = checkpoint.config().vocab_size, hidden = checkpoint.config().hidden_size;
+  word_s8_.resize(rows * hidden);
+  word_scale_.resize(rows);
+  constexpr size_t kRowsAtATime = 2048;  // BERT-base: 6 MB, where the whole table has 94 MB
+  std::vector<float> floats(std::min(rows, kRowsAtATime) * hidden);
+  for (size_t first = 0; first < rows; first += kRowsAtATime) {
+    const size_t count = std::min(rows - first, kRowsAtATime);
+    const std::span<float> part = std::span(floats).first(count * hidden);
+    checkpoint.read_rows("embeddings.word", first, count, part);
+    quantize_rows(executor, part.data(), count, hidden, word_s8_.data() + first * hidden, word_scale_.data() + first);
+  }
+  view_.word_s8 = word_s8_.data();
+  view_.word_scale = word_scale_.data();
+}
+
+Embeddings EmbeddingParts::with_float_words(const Checkpoint& checkpoint, std::span<const int32_t> ids,
+                                            std::vector<float>& words) const {
+  const size_t hidden = checkpoint.config().hidden_size;
+  words.resize(ids.size() * hidden);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    checkpoint.read_rows("embeddings.word", static_cast<uint64_t>(ids[i]), 1,
+                         std::span(words).subspan(i * hidden, hidden));
+  }
+  Embeddings embeddings = view_;
+  embeddings.word_s8 = nullptr;
+  embeddings.word_scale = nullptr;
+  embeddings.word_f32 = words.data();
+  return embeddings;
+}
+
+LinearFloats read_classifier(const Checkpoint& checkpoint) {
+  const std::string names[] = {"classifier"};
+  LinearFloats classifier;
+  read_linear(checkpoint, names, checkpoint.config().label_count, checkpoint.config().hidden_size, classifier);
+  return classifier;
+}
+
+}  // namespace octobert::converter
