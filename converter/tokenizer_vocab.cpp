@@ -71,10 +71,13 @@ class Configuration {
   explicit Configuration(const VocabFiles& files) {
     for (const auto& [name, content] : kNames) set(name, {content, 0, false, false, false, false, true});
     if (files.config.is_object()) read_config(JsonField(files.config, files.config_name + ": "));
+    further_is_special_ = !further_.empty();
     // The newer form, added_tokens_decoder, makes the older files void.
     if (has_decoder_) return;
     if (files.special_tokens_map.is_object()) {
       read_special_tokens(JsonField(files.special_tokens_map, files.special_tokens_map_name + ": "));
+      // The reference does not look at the old name here when it decides which of added_tokens.json are special.
+      further_is_special_ = further_is_special_ || files.special_tokens_map.contains("extra_special_tokens");
     }
     if (files.added_tokens.is_object()) {
       read_added_tokens(JsonField(files.added_tokens, files.added_tokens_name + ": "));
@@ -126,6 +129,10 @@ class Configuration {
                        [&](const auto& entry) { return entry.second.content == content; });
   }
 
+  bool is_further(const std::string& content) const {
+    return std::any_of(further_.begin(), further_.end(), [&](const auto& token) { return token.content == content; });
+  }
+
   void read_special_tokens(const JsonField& file) {
     for (const auto& [key, value] : file.object().items()) {
       if (key.ends_with("_token") && value.is_null()) {
@@ -167,9 +174,7 @@ class Configuration {
 
   void read_added_tokens(const JsonField& file) {
     for (const auto& [content, index] : file.object().items()) {
-      const bool special = is_named(content) || std::any_of(further_.begin(), further_.end(), [&](const auto& token) {
-                             return token.content == content;
-                           });
+      const bool special = is_named(content) || (further_is_special_ && is_further(content));
       AddedTokenSpec token;
       token.content = content;
       token.special = special;
@@ -182,6 +187,7 @@ class Configuration {
   std::vector<AddedTokenSpec> further_;
   std::map<uint64_t, AddedTokenSpec> decoder_;
   bool has_decoder_ = false;
+  bool further_is_special_ = false;
 };
 
 void read_options(const JsonField& file, TokenizerSpec& spec) {
