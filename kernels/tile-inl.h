@@ -5,6 +5,7 @@
 //   Acc, A, B          accumulators of 16 outputs; 4 bytes of A in every lane; 64 bytes of B
 //   kRows, kPanels     the largest tile that its registers hold: kRows * kPanels accumulators and a few more
 //   load_a, load_b, mac(acc, a, b)
+//   tile                optional: a loop of its own, where its instructions or registers want another order
 //
 // The accumulators are separate variables because g++ 12 keeps an array of them in memory (37 % of the peak against
 // 93 %), and mac is one asm statement where g++ spills intrinsics' accumulators; tests/isa_symbols.py looks for spills
@@ -46,11 +47,11 @@ struct Prefetch {
     if constexpr (P == 3) epilogue.row(r, c##r##0, c##r##1, c##r##2); \
   }
 
-// a: row 0; rows are lda bytes apart. b: the first panel's first step; panels are panel_bytes apart.
-// epilogue.init(p) gives panel p's initial accumulators, epilogue.row(r, c...) takes the results.
+// Row by row within a step. a: row 0; rows are lda bytes apart. b: the first panel's first step; panels are panel_bytes
+// apart. epilogue.init(p) gives panel p's initial accumulators, epilogue.row(r, c...) takes the results.
 template <class Op, int R, int P, bool kPrefetch, class Epilogue>
-inline void tile(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
-                 [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
+inline void tile_of_words(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
+                          [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
   static_assert(R <= 8 && P <= 3);
   OCTOBERT_TILE_ROWS(OCTOBERT_TILE_DECLARE)
   [[maybe_unused]] const char* a4 = a + 4 * lda;
@@ -76,6 +77,17 @@ inline void tile(const char* a, size_t lda, const char* b, size_t panel_bytes, i
 #undef OCTOBERT_TILE_DECLARE
 #undef OCTOBERT_TILE_STEP
 #undef OCTOBERT_TILE_FINISH
+
+// An Op whose instructions want another walk than word by word brings a tile of its own, with the same arguments.
+template <class Op, int R, int P, bool kPrefetch, class Epilogue>
+inline void tile(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps, Prefetch prefetch,
+                 const Epilogue& epilogue) {
+  if constexpr (requires { &Op::template tile<R, P, kPrefetch, Epilogue>; }) {
+    Op::template tile<R, P, kPrefetch>(a, lda, b, panel_bytes, steps, prefetch, epilogue);
+  } else {
+    tile_of_words<Op, R, P, kPrefetch>(a, lda, b, panel_bytes, steps, prefetch, epilogue);
+  }
+}
 
 // tile with 1 <= rows <= R of them chosen at run time.
 template <class Op, int P, bool kPrefetch, class Epilogue, int R = Op::kRows>

@@ -1,0 +1,147 @@
+// 16 lanes on AVX2: two registers, lanes 0-7 and 8-15. vec_avx512.h says what each function promises.
+#ifndef OCTOBERT_KERNELS_VEC_AVX2_H_
+#define OCTOBERT_KERNELS_VEC_AVX2_H_
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace octobert {
+namespace {
+
+struct Vec {
+  struct F {
+    __m256 low, high;
+  };
+  struct I {
+    __m256i low, high;
+  };
+
+  // All ones in lanes < n, as two masks.
+  static I mask(int n) {
+    const __m256i count = _mm256_set1_epi32(n);
+    return {_mm256_cmpgt_epi32(count, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+            _mm256_cmpgt_epi32(count, _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15))};
+  }
+
+  static F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+  static F load_part(const float* p, int n) {
+    const I m = mask(n);
+    return {_mm256_maskload_ps(p, m.low), _mm256_maskload_ps(p + 8, m.high)};
+  }
+  static void store(float* p, F x) {
+    _mm256_storeu_ps(p, x.low);
+    _mm256_storeu_ps(p + 8, x.high);
+  }
+  static void store_part(float* p, F x, int n) {
+    const I m = mask(n);
+    _mm256_maskstore_ps(p, m.low, x.low);
+    _mm256_maskstore_ps(p + 8, m.high, x.high);
+  }
+  static I load_i(const void* p) {
+    const __m256i* v = static_cast<const __m256i*>(p);
+    return {_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
+  }
+  static void store_i(void* p, I x) {
+    __m256i* v = static_cast<__m256i*>(p);
+    _mm256_storeu_si256(v, x.low);
+    _mm256_storeu_si256(v + 1, x.high);
+  }
+  static F load_s8(const int8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return to_float({_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes))});
+  }
+  static F load_s8_part(const int8_t* p, int n) {
+    int8_t bytes[16] = {};
+    memcpy(bytes, p, static_cast<size_t>(n));
+    return load_s8(bytes);
+  }
+  static void store_bytes(uint8_t* p, I x) {
+    const I byte = and_i(x, set_i(255));
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(byte.low, byte.high), 0xd8);  // 0 2 1 3
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+  }
+
+  static F zero() { return set(0.0f); }
+  static F set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+  static F add(F a, F b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
+  static F sub(F a, F b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
+  static F mul(F a, F b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
+  static F div(F a, F b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+  static F fma(F a, F b, F c) {
+    return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+  }
+  static F fnma(F a, F b, F c) {
+    return {_mm256_fnmadd_ps(a.low, b.low, c.low), _mm256_fnmadd_ps(a.high, b.high, c.high)};
+  }
+  static F max(F a, F b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
+  static F min(F a, F b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
+  static F sqrt(F x) { return {_mm256_sqrt_ps(x.low), _mm256_sqrt_ps(x.high)}; }
+  static F rint(F x) {
+    constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    return {_mm256_round_ps(x.low, kMode), _mm256_round_ps(x.high, kMode)};
+  }
+  static F first(F x, int n, F other) {
+    const I m = mask(n);
+    return {_mm256_blendv_ps(other.low, x.low, _mm256_castsi256_ps(m.low)),
+            _mm256_blendv_ps(other.high, x.high, _mm256_castsi256_ps(m.high))};
+  }
+
+  static I zero_i() { return set_i(0); }
+  static I set_i(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+  static I add_i(I a, I b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
+  static I sub_i(I a, I b) { return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)}; }
+  static I and_i(I a, I b) { return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)}; }
+  static I or_i(I a, I b) { return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)}; }
+  static I max_i(I a, I b) { return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)}; }
+  template <int kBits>
+  static I shift_left(I x) {
+    return {_mm256_slli_epi32(x.low, kBits), _mm256_slli_epi32(x.high, kBits)};
+  }
+  template <int kBits>
+  static I shift_right(I x) {  // keeps the sign
+    return {_mm256_srai_epi32(x.low, kBits), _mm256_srai_epi32(x.high, kBits)};
+  }
+  static I less(F a, F b) {
+    return {_mm256_castps_si256(_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ)),
+            _mm256_castps_si256(_mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ))};
+  }
+
+  static F to_float(I x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
+  static I to_int(F x) { return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)}; }
+  static I as_int(F x) { return {_mm256_castps_si256(x.low), _mm256_castps_si256(x.high)}; }
+  static F as_float(I x) { return {_mm256_castsi256_ps(x.low), _mm256_castsi256_ps(x.high)}; }
+  static I abs_bits(F x) { return and_i(as_int(x), set_i(0x7fffffff)); }
+
+  static float fold_add(F x) {
+    const __m256 x8 = _mm256_add_ps(x.low, x.high);
+    const __m128 x4 = _mm_add_ps(_mm256_castps256_ps128(x8), _mm256_extractf128_ps(x8, 1));
+    const __m128 x2 = _mm_add_ps(x4, _mm_movehl_ps(x4, x4));
+    return _mm_cvtss_f32(_mm_add_ss(x2, _mm_movehdup_ps(x2)));
+  }
+  static int32_t fold_add_i(I x) {
+    const __m256i x8 = _mm256_add_epi32(x.low, x.high);
+    const __m128i x4 = _mm_add_epi32(_mm256_castsi256_si128(x8), _mm256_extracti128_si256(x8, 1));
+    const __m128i x2 = _mm_add_epi32(x4, _mm_unpackhi_epi64(x4, x4));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x2, _mm_shuffle_epi32(x2, 1)));
+  }
+  static float fold_max(F x) {
+    const __m256 x8 = _mm256_max_ps(x.low, x.high);
+    const __m128 x4 = _mm_max_ps(_mm256_castps256_ps128(x8), _mm256_extractf128_ps(x8, 1));
+    const __m128 x2 = _mm_max_ps(x4, _mm_movehl_ps(x4, x4));
+    return _mm_cvtss_f32(_mm_max_ss(x2, _mm_movehdup_ps(x2)));
+  }
+  static int32_t fold_max_i(I x) {
+    const __m256i x8 = _mm256_max_epi32(x.low, x.high);
+    const __m128i x4 = _mm_max_epi32(_mm256_castsi256_si128(x8), _mm256_extracti128_si256(x8, 1));
+    const __m128i x2 = _mm_max_epi32(x4, _mm_unpackhi_epi64(x4, x4));
+    return _mm_cvtsi128_si32(_mm_max_epi32(x2, _mm_shuffle_epi32(x2, 1)));
+  }
+};
+
+}  // namespace
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_VEC_AVX2_H_
