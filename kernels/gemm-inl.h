@@ -90,13 +90,14 @@ struct GemmShape {
   int rows;
 };
 
-// P panels from `panel` on, over all rows, in row blocks of nearly equal height: 9 rows are 5 + 4, not 8 + 1.
+// P panels from `panel` on, which lie at b, over all rows, in row blocks of nearly equal height: 9 rows are 5 + 4, not
+// 8 + 1.
 template <class Op, int P, class Epilogue, class Args>
-void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* next, uint32_t* row_max_bits) {
+void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b, const char* next,
+                 uint32_t* row_max_bits) {
   const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
   const size_t slice = shape.panel_bytes / static_cast<size_t>(blocks);
   const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
-  const char* b = shape.b + static_cast<size_t>(panel) * shape.panel_bytes;
   for (int block = 0, row = 0; block < blocks; ++block) {
     const int rows = (shape.rows - row) / (blocks - block);
     const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
@@ -113,25 +114,28 @@ inline void gemm(const GemmShape& shape, const Args& g, uint32_t* row_max_bits) 
   for (int panel = g.panel_begin; panel < g.panel_end;) {
     const int count = tile_panels<Op>(g.panel_end - panel);
     const int after = panel + count < g.panel_end ? panel + count : g.panel_begin;
+    const char* b = shape.b + static_cast<size_t>(panel) * shape.panel_bytes;
     const char* next = shape.b + static_cast<size_t>(after) * shape.panel_bytes;
     if constexpr (Op::kPanels >= 3) {
-      if (count == 3) gemm_panels<Op, 3, Epilogue>(shape, g, panel, next, row_max_bits);
+      if (count == 3) gemm_panels<Op, 3, Epilogue>(shape, g, panel, b, next, row_max_bits);
     }
     if constexpr (Op::kPanels >= 2) {
-      if (count == 2) gemm_panels<Op, 2, Epilogue>(shape, g, panel, next, row_max_bits);
+      if (count == 2) gemm_panels<Op, 2, Epilogue>(shape, g, panel, b, next, row_max_bits);
     }
-    if (count == 1) gemm_panels<Op, 1, Epilogue>(shape, g, panel, next, row_max_bits);
+    if (count == 1) gemm_panels<Op, 1, Epilogue>(shape, g, panel, b, next, row_max_bits);
     panel += count;
   }
 }
 
+inline GemmShape gemm_s8_shape(const GemmS8Args& g) {
+  const size_t k = static_cast<size_t>(g.k);
+  return {reinterpret_cast<const char*>(g.a), g.lda, reinterpret_cast<const char*>(g.b), packed_s8_panel_bytes(k),
+          static_cast<int>(group_count(k)),   g.m};
+}
+
 template <class Op>
 inline void gemm_s8_with(const GemmS8Args& g) {
-  const size_t k = static_cast<size_t>(g.k);
-  const GemmShape shape = {reinterpret_cast<const char*>(g.a), g.lda,
-                           reinterpret_cast<const char*>(g.b), packed_s8_panel_bytes(k),
-                           static_cast<int>(group_count(k)),   g.m};
-  gemm<Op, GemmS8Epilogue>(shape, g, g.row_max_bits);
+  gemm<Op, GemmS8Epilogue>(gemm_s8_shape(g), g, g.row_max_bits);
 }
 
 template <class Op>

@@ -48,10 +48,11 @@ struct Prefetch {
   }
 
 // Row by row within a step. a: row 0; rows are lda bytes apart. b: the first panel's first step; panels are panel_bytes
-// apart. epilogue.init(p) gives panel p's initial accumulators, epilogue.row(r, c...) takes the results.
+// apart. epilogue.init(p) gives panel p's initial accumulators, epilogue.row(r, c...) takes the results. A function of
+// its own, never inlined: the registers are then allocated for this loop and nothing else.
 template <class Op, int R, int P, bool kPrefetch, class Epilogue>
-inline void tile_of_words(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
-                          [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
+[[gnu::noinline]] void tile_of_words(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
+                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
   static_assert(R <= 8 && P <= 3);
   OCTOBERT_TILE_ROWS(OCTOBERT_TILE_DECLARE)
   [[maybe_unused]] const char* a4 = a + 4 * lda;
