@@ -95,8 +95,11 @@ void add_convert(CLI::App& app, Action& action) {
       ->type_name("X");
   auto* no_check = command->add_flag("--no-check", flags->no_check, "Do not run the float model beside the new one");
   command->get_option("--min-agreement")->excludes(no_check);
+  command->add_flag("--allow-padded-vocabulary", flags->options.allow_padded_vocabulary,
+                    "Take embedding rows past the tokenizer's last id (a vocabulary padded to a multiple of 8, say)");
   command->add_flag("--quiet", flags->quiet, "No progress and no summary");
   add_threads_option(*command, flags->options.threads);
+  add_isa_option(*command, flags->options.isa);
   command->callback([flags, &action] { action = [flags] { return run_convert(*flags); }; });
 }
 

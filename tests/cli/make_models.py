@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""Makes the models that the tests of the command use:  make_models.py OCTOBERT FOLDER"""
+
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def main():
+    octobert, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny = folder / "tiny"
+    subprocess.run([sys.executable, ROOT / "scripts/make_random_checkpoint.py", tiny, "--shape", "tiny", "--seed", "7"],
+                   check=True)
+    ner = ROOT / "models" / "minilm-ner"
+    for checkpoint, name, scheme in [(tiny, "tiny", "dynamic"), (tiny, "tiny-float", "float"),
+                                     (tiny, "tiny-weight-only", "weight-only"), (ner, "minilm-ner", "dynamic")]:
+        subprocess.run([octobert, "convert", checkpoint, "-o", folder / f"{name}.octo", "--scheme", scheme, "--quiet"],
+                       check=True)
+
+
+if __name__ == "__main__":
+    main()
