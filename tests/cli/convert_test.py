@@ -1,0 +1,134 @@
+"""octobert convert: what it writes, what it refuses, and that nothing half-written stays."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from common import EXIT_BAR_NOT_MET, NER_CHECKPOINT, OCTOBERT, TINY, TINY_CHECKPOINT, Case, environment, sha256
+
+
+class Converting(Case):
+    def convert(self, checkpoint, *options, **more):
+        self.output = self.folder / "out.octo"
+        return self.run_command("convert", checkpoint, "-o", self.output, *options, **more)
+
+    def refused(self, checkpoint, says, *options, status=1):
+        output = self.folder / "out.octo"
+        before = sorted(os.listdir(self.folder))
+        self.fails("convert", checkpoint, "-o", output, "--quiet", *options, says=says, status=status)
+        self.assertEqual(sorted(os.listdir(self.folder)), before, "something was left behind")
+
+    def copy(self, **fields):
+        """The tiny checkpoint with these fields of config.json changed."""
+        folder = self.folder / "checkpoint"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(TINY_CHECKPOINT, folder)
+        config = json.loads((folder / "config.json").read_text())
+        config.update(fields)
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    def test_same_bytes_every_time(self):
+        expected = sha256(TINY)
+        for options in ([], ["--threads", "1"], ["--threads", "3"], ["--no-check"], ["--isa", "scalar"]):
+            self.convert(TINY_CHECKPOINT, "--quiet", *options)
+            if "--no-check" not in options:
+                self.assertEqual(sha256(self.output), expected, options)
+
+    def test_summary(self):
+        out = self.convert(NER_CHECKPOINT).stdout.decode()
+        self.assertRegex(out, r"dynamic, \d+\.\d MB from 45\.\d MB in \d")
+        self.assertRegex(out, r"agreement with the float model: \d+\.\d+ % of \d+ test tokens")
+        self.assertRegex(out, r"\n  \S+ +\d+\.\d\n")
+
+    def test_bar_that_is_not_met_writes_nothing(self):
+        # Nearly equal logits, so that rounding flips labels: no 8-bit form agrees everywhere.
+        self.refused(TINY_CHECKPOINT, "agreement", "--min-agreement", "1", status=EXIT_BAR_NOT_MET)
+
+    def test_labels(self):
+        labels = json.loads((TINY_CHECKPOINT / "config.json").read_text())["id2label"]
+        names = self.write("labels.txt", "".join(f"B-X{i}\n" for i in range(len(labels))))
+        self.convert(TINY_CHECKPOINT, "--labels", names, "--quiet")
+        inspected = self.json_lines("inspect", self.output, "--json")[0]
+        self.assertEqual(inspected["labels"], names.read_text().split())
+        self.refused(TINY_CHECKPOINT, "labels.missing", "--labels", self.folder / "labels.missing")
+        self.refused(TINY_CHECKPOINT, "labels", "--labels", self.write("few.txt", "O\n"))
+        warned = self.run_command("convert", self.copy(id2label={str(i): f"LABEL_{i}" for i in range(len(labels))}),
+                                  "-o", self.folder / "w.octo", "--quiet")
+        self.assertIn(b"warning", warned.stderr)
+        self.assertIn(b"LABEL_0", warned.stderr)
+
+    def test_checkpoints_with_a_fault(self):
+        self.refused(self.folder / "missing", "missing")
+        self.refused(self.write("file", "x"), "file")
+        folder = self.copy()
+        (folder / "config.json").unlink()
+        self.refused(folder, "config.json")
+        for content in ("", "{", "[]", "null", '{"a":1}', b"\xff\xfe", '{"hidden_size": "wide"}'):
+            self.refused(self.with_config(content), "config.json")
+        for field, value in (("hidden_size", 65), ("hidden_size", -1), ("hidden_size", 10**12), ("num_hidden_layers", 99),
+                             ("num_attention_heads", 0), ("num_attention_heads", 7), ("vocab_size", 5),
+                             ("hidden_act", "swish"), ("layer_norm_eps", "tiny"), ("max_position_embeddings", 1.5)):
+            self.refused(self.copy(**{field: value}), "")
+        self.refused(self.copy(model_type="roberta"), "roberta")
+        self.refused(self.copy(id2label={"0": "O"}), "label")
+
+    def with_config(self, content):
+        folder = self.copy()
+        (folder / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return folder
+
+    def test_weights_with_a_fault(self):
+        weights = (TINY_CHECKPOINT / "model.safetensors").read_bytes()
+        header = int.from_bytes(weights[:8], "little")
+        for content, says in ((b"", "safetensors"), (weights[:7], "safetensors"), (weights[:100], "safetensors"),
+                              (weights[:-1], "safetensors"), (weights + b"x", "safetensors"),
+                              ((1 << 60).to_bytes(8, "little") + weights[8:], "safetensors"),
+                              (weights[:8] + b"x" * header + weights[8 + header:], "safetensors"),
+                              (weights.replace(b"classifier.weight", b"classifier.wight_", 1), "classifier"),
+                              (weights[:-4] + b"\x00\x00\xc0\x7f", ""), (weights[:-4] + b"\x00\x00\x80\x7f", "")):
+            folder = self.copy()
+            (folder / "model.safetensors").write_bytes(content)
+            self.refused(folder, says)
+        folder = self.copy()
+        (folder / "model.safetensors").unlink()
+        self.refused(folder, "safetensors")
+        (folder / "pytorch_model.bin").write_bytes(b"x")
+        self.refused(folder, "pytorch_model.bin")
+
+    def test_tokenizers_with_a_fault(self):
+        for content in ("", "{", "[]", '{"model": {"type": "BPE"}}'):
+            folder = self.copy()
+            (folder / "tokenizer.json").write_text(content)
+            self.refused(folder, "tokenizer.json")
+
+    def test_outputs_that_cannot_be_written(self):
+        self.fails("convert", TINY_CHECKPOINT, "-o", self.folder / "no" / "folder.octo", "--quiet", says="folder.octo")
+        self.fails("convert", TINY_CHECKPOINT, "-o", self.folder, "--quiet", says=str(self.folder))
+        if os.path.exists("/dev/full"):
+            self.fails("convert", TINY_CHECKPOINT, "-o", "/dev/full/x.octo", "--quiet", says="/dev/full")
+
+    def test_killed_conversion_leaves_no_file_under_the_name(self):
+        for delay in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4):
+            output = self.folder / "killed.octo"
+            with subprocess.Popen([OCTOBERT, "convert", str(NER_CHECKPOINT), "-o", str(output), "--quiet"],
+                                  env=environment()) as process:
+                time.sleep(delay)
+                process.send_signal(signal.SIGKILL)
+                process.wait(60)
+            if output.exists():  # it was quicker
+                self.run_command("verify", output)
+                output.unlink()
+
+    def test_an_old_file_stays_when_the_conversion_fails(self):
+        output = self.write("old.octo", b"old")
+        self.fails("convert", self.with_config("{"), "-o", output, "--quiet", says="config.json")
+        self.assertEqual(output.read_bytes(), b"old")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,98 @@
+"""Packed files with a fault, verify, inspect, bench, info."""
+
+import unittest
+
+from common import NER, TINY, Case
+
+OPENERS = (["run", "x"], ["tokenize", "x"], ["inspect"], ["verify"], ["bench", "--seconds", "0"])
+
+
+class BadFiles(Case):
+    def opened_by_all(self, path, says=()):
+        for command, *rest in OPENERS:
+            self.fails(command, path, *rest, says=[str(path), *([says] if isinstance(says, str) else says)])
+        self.fails("logits", path, "x", "-o", self.folder / "l.safetensors", says=str(path))
+        self.assertFalse((self.folder / "l.safetensors").exists())
+
+    def test_not_a_packed_file(self):
+        for content in (b"", b"O", b"OCTOBERT", b"x" * 10000, b"\0" * 64, TINY.read_bytes()[:63],
+                        b"PK\3\4" + TINY.read_bytes()[4:]):
+            self.opened_by_all(self.write("bad.octo", content))
+
+    def test_truncated(self):
+        data = TINY.read_bytes()
+        for size in (64, 100, len(data) // 2, len(data) - 1):
+            self.opened_by_all(self.write("bad.octo", data[:size]))
+        self.opened_by_all(self.write("bad.octo", data + b"x"))
+
+    def test_newer_version(self):
+        data = bytearray(TINY.read_bytes())
+        data[8] += 1
+        self.opened_by_all(self.write("bad.octo", bytes(data)))
+
+    def test_every_section_s_checksum(self):
+        data = TINY.read_bytes()
+        for section in self.json_lines("inspect", TINY, "--json")[0]["sections"]:
+            if section["bytes"] == 0:
+                continue
+            bad = bytearray(data)
+            bad[section["offset"] + section["bytes"] // 2] ^= 0x10
+            path = self.write("bad.octo", bytes(bad))
+            self.assertIn(section["name"], self.fails("verify", path, says=str(path)))
+            done = self.run_command("inspect", path, "--json", expect=1)
+            self.assertIn(section["name"], done.stderr.decode())
+
+    def test_bytes_between_sections_are_checked_too(self):
+        data = bytearray(TINY.read_bytes())
+        sections = self.json_lines("inspect", TINY, "--json")[0]["sections"]
+        ends = {s["offset"] + s["bytes"] for s in sections}
+        gaps = [end for end in ends if end % 64 != 0 and end < len(data)]
+        self.assertTrue(gaps)
+        data[gaps[0]] = 1
+        self.fails("verify", self.write("bad.octo", bytes(data)), says="bad.octo")
+
+
+class Tools(Case):
+    def test_verify(self):
+        for model in (TINY, NER):
+            (result,) = self.json_lines("verify", model, "--json")
+            self.assertGreater(result["vectors"], 0)
+            self.assertEqual(result["vector_mismatches"], 0)
+        self.assertIn("test vectors equal", self.run_command("verify", TINY).stdout.decode())
+
+    def test_inspect(self):
+        (result,) = self.json_lines("inspect", NER, "--json", "--tensors")
+        self.assertEqual((result["config"]["layers"], result["config"]["hidden_size"]), (6, 384))
+        self.assertEqual(result["config"]["scheme"], "dynamic")
+        self.assertEqual(result["labels"][:3], ["O", "B-LOC", "I-LOC"])
+        self.assertTrue(all(s["checksum_ok"] and s["offset"] % 64 == 0 for s in result["sections"]))
+        self.assertIn("layer.5.ffn2.weight", [t["name"] for t in result["tensors"]])
+        self.assertEqual(result["bytes"], NER.stat().st_size)
+        text = self.run_command("inspect", NER).stdout.decode()
+        self.assertIn("hidden_size", text)
+        self.assertNotIn("DIFFERS", text)
+
+    def test_bench(self):
+        lines = self.json_lines("bench", TINY, "--shapes", "1x16,3x7", "--seconds", "0.01", "--json", "--threads", "1")
+        self.assertEqual([line["shape"] for line in lines], ["1x16", "3x7"])
+        self.assertEqual([line["tokens"] for line in lines], [16, 21])
+        for line in lines:
+            self.assertTrue(0 < line["min_ms"] <= line["median_ms"] <= line["p90_ms"] <= line["p99_ms"])
+            self.assertEqual(line["threads"], 1)
+        calls = self.write("calls.jsonl", "[[1,2,3],[4]]\n\n[[5]]\n")
+        (line,) = self.json_lines("bench", TINY, "--ids", calls, "--seconds", "0.01", "--json")
+        self.assertEqual((line["calls"], line["tokens"]), (2, 5))
+        self.assertIn("tokens/s", self.run_command("bench", TINY, "--seconds", "0.01").stdout.decode())
+        for content in ("", "[]", "[1]", "[[1],2]", "[[-1]]", "[[1e9]]", "[[99999999]]", "[[]]", "x", '[["a"]]'):
+            self.fails("bench", TINY, "--ids", self.write("calls.jsonl", content), says="calls.jsonl")
+        self.fails("bench", TINY, "--shapes", "1x100000", says="1x100000")
+
+    def test_info(self):
+        (info,) = self.json_lines("info", "--json")
+        self.assertGreaterEqual(info["threads"], 1)
+        self.assertIn(info["isa"], [i["name"] for i in info["compiled"] if i["available"]])
+        self.assertIn(f"used: {info['isa']}", self.run_command("info").stdout.decode())
+
+
+if __name__ == "__main__":
+    unittest.main()
