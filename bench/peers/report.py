@@ -1,0 +1,123 @@
+"""The Markdown of a run."""
+
+from __future__ import annotations
+
+from . import bars, engines, probe, tables
+from .bars import Bar
+from .results import Results
+
+
+def markdown(results: Results) -> str:
+    everything = bars.all_bars(results)
+    parts = [
+        _head(results),
+        _failures(results),
+        _bars_summary(everything),
+        tables.ceilings(results),
+        *(tables.against_peers(results, model) for model in results.data["models"]),
+        *(tables.every_engine(results, model) for model in results.data["models"]),
+        tables.held(results),
+        tables.texts(results),
+        tables.tokenizers(results),
+        tables.accuracy(results),
+        tables.start_and_memory(results),
+        tables.sizes(results),
+        _bars_in_full(everything),
+        _footnotes(results),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(results: Results) -> str:
+    data, machine = results.data, results.data["machine"]
+    cpu = f"{machine['cpu']} ({machine['cpu_model']}), {len(machine['cores'])} cores usable"
+    versions = ", ".join(f"{engine} {version}" for engine, version in sorted(data["versions"].items()))
+    lines = [
+        "# octobert beside its peers",
+        "",
+        f"{data['date']}, {cpu}, {', '.join(machine['instruction_sets'])}, {machine['memory_gb']} GB, "
+        f"{machine['system']}{', virtual machine' if machine['hypervisor'] else ''}.",
+        "",
+        f"`{data['command']}`" + (f" at commit {data['commit']}" if data.get("commit") else ""),
+        "",
+        f"Versions: {versions or 'none'}.",
+        "",
+        "Times are milliseconds: the median of the engine's turns in this run, in which all engines took turns cell by "
+        "cell. A cell is texts x tokens; `mixed` is 32 texts of 9 to 46 tokens, 707 in all, in one call, in four "
+        "calls of 8 sorted by length, or one by one. Work is counted on real tokens only: padding lowers a peer's "
+        "GMAC/s.",
+    ]
+    if data.get("quick"):
+        lines += ["", "**A quick run: few and short turns. Not for publication.**"]
+    if any(row.get("disturbed") for row in (*data["cells"], *data["texts"])):
+        lines += ["", "**`*`: something else used the machine in every turn of this figure: an upper bound.**"]
+    return "\n".join(lines)
+
+
+def _failures(results: Results) -> str:
+    failures = results.data["failures"]
+    if not failures:
+        return ""
+    rows = [
+        [row["engine"], row.get("model", ""), str(row.get("threads", "")), row["reason"].replace("|", "\\|")]
+        for row in failures
+    ]
+    return "## NOT MEASURED\n\n" + tables.table(["what", "model", "threads", "why"], rows)
+
+
+def _bars_summary(everything: list[Bar]) -> str:
+    rows = []
+    for group in dict.fromkeys(bar.group for bar in everything):
+        members = [bar for bar in everything if bar.group == group]
+        missed = [bar for bar in members if bar.met is False]
+        worst = min(missed, key=_distance, default=None)
+        counts = [sum(bar.met is met for bar in members) for met in (True, False, None)]
+        rows.append([group, *map(str, counts), f"{worst.what}: {_value(worst)}" if worst else ""])
+    return "## Bars\n\n" + tables.table(["bar", "met", "missed", "no figure", "farthest from it"], rows)
+
+
+def _distance(bar: Bar) -> float:
+    """How far a missed bar is: the measured value relative to the bar, smallest farthest."""
+    assert bar.measured is not None
+    if bar.at_least is not None:
+        return bar.measured / bar.at_least
+    return (bar.at_most or 0) / max(bar.measured, 1e-9)
+
+
+def _value(bar: Bar) -> str:
+    if bar.measured is None:
+        return "-"
+    if bar.unit == "%":
+        return f"{100 * bar.measured:.1f} %"
+    if bar.unit == "texts":
+        return f"{bar.measured:.0f}"
+    return f"{bar.measured:.2f} {bar.unit}"
+
+
+def _required(bar: Bar) -> str:
+    sign, number = ("≥", bar.at_least) if bar.at_least is not None else ("≤", bar.at_most)
+    assert number is not None
+    return f"{sign} {100 * number:.0f} %" if bar.unit == "%" else f"{sign} {number:g} {bar.unit}"
+
+
+def _bars_in_full(everything: list[Bar]) -> str:
+    words = {True: "met", False: "**missed**", None: "no figure"}
+    rows = [[bar.group, bar.what, _required(bar), _value(bar), words[bar.met], bar.note] for bar in everything]
+    head = ["bar", "of", "required", "measured", "", "peer, or why there is none"]
+    return "## Every bar\n\n" + tables.table(head, rows)
+
+
+def _footnotes(results: Results) -> str:
+    lines = [f"- {what} is not measured: {why}." for what, why in engines.LEFT_OUT.items()]
+    unheld = {
+        engine: [kernel for kernel in kernels if "avx512" in kernel or "vnni" in kernel]
+        for engine, kernels in results.data["kernels"].items()
+        if engine.endswith("@avx2")
+    }
+    for engine, kernels in unheld.items():
+        if kernels:
+            lines.append(f"- **{engine} says that it still runs {', '.join(kernels)}**: its figure is not AVX2's.")
+    lines.append(
+        f"- The exact ways to multiply 8-bit numbers with AVX2 that the probe knows: {', '.join(probe.EXACT_AVX2)}."
+    )
+    return "## Notes\n\n" + "\n".join(lines)
