@@ -1,10 +1,13 @@
 // The checkpoint's way: folder -> float tensors -> quantized, checked beside the float model -> packed file. One part
 // of the model at a time: no more than an encoder layer (or the word table) is in memory.
+#include "converter/convert.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <future>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -40,9 +43,18 @@ const KernelTable& find_kernels(const std::string& isa) {
   return *table;
 }
 
-int checked_threads(int threads) {
-  if (threads >= 0) return threads;
-  throw Error(ErrorCode::kInvalidInput, fmt::format("threads is {}, expected 0 or more", threads));
+const ConvertOptions& checked(const ConvertOptions& options) {
+  if (options.threads < 0) {
+    throw Error(ErrorCode::kInvalidInput, fmt::format("threads is {}, expected 0 or more", options.threads));
+  }
+  if (!(options.min_agreement >= 0 && options.min_agreement <= 1)) {
+    throw Error(ErrorCode::kInvalidInput,
+                fmt::format("min_agreement is {}, expected a fraction from 0 to 1", options.min_agreement));
+  }
+  if (options.min_agreement > 0 && !options.check) {
+    throw Error(ErrorCode::kInvalidInput, "min_agreement needs the check that was turned off");
+  }
+  return options;
 }
 
 // Tokens that a text may have: the engine's window.
@@ -88,15 +100,16 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 // What the steps of one conversion share.
 class Conversion {
  public:
-  Conversion(const std::filesystem::path& folder, const std::filesystem::path& output, const ConvertOptions& options)
-      : options_(options),
+  // Into the file `output`, or into memory if it is null.
+  Conversion(const std::filesystem::path& folder, const std::filesystem::path* output, const ConvertOptions& options)
+      : options_(checked(options)),
         kernels_(find_kernels(options.isa)),
-        pool_(checked_threads(options.threads)),
+        pool_(options.threads),
         checkpoint_(folder, options.labels),
         plan_(make_plan(options.scheme, checkpoint_.config().layer_count)),
         float_plan_(make_plan("float", checkpoint_.config().layer_count)),
         tokenizer_(load_tokenizer(folder)),
-        writer_(output, checkpoint_.config().layer_count + kSectionsBesideLayers) {
+        writer_(make_writer(output, checkpoint_.config().layer_count + kSectionsBesideLayers)) {
     check_tokenizer(tokenizer_.tokenizer, checkpoint_, options.allow_padded_vocabulary);
     hashes_ = std::async(std::launch::async, hash_sources, folder, source_files(checkpoint_));
     const std::vector<std::string> texts = options.test_texts.empty() ? builtin_test_texts() : options.test_texts;
@@ -106,15 +119,43 @@ class Conversion {
                    with_float);
   }
 
-  uint32_t layer_count() const { return checkpoint_.config().layer_count; }
+  // The whole way, in order.
+  void run() {
+    write_head();
+    convert_embeddings();
+    for (uint32_t index = 0; index < checkpoint_.config().layer_count; ++index) convert_layer(index);
+    convert_classifier();
+    require_agreement();
+    write_tail();
+  }
+
+  ConvertReport report() const {
+    ConvertReport report;
+    report.source_bytes = checkpoint_.weight_bytes();
+    report.output_bytes = writer_->size();
+    report.source_sha256 = sources_.combined;
+    report.agreement = agreement();
+    report.agreement_tokens = check_->tokens();
+    report.sqnr = check_->sqnr();
+    report.warnings = checkpoint_.warnings();
+    report.warnings.insert(report.warnings.end(), tokenizer_.warnings.begin(), tokenizer_.warnings.end());
+    return report;
+  }
+
+  std::vector<std::byte> take_bytes() { return writer_->take(); }
+
+ private:
+  static std::unique_ptr<ModelWriter> make_writer(const std::filesystem::path* output, uint32_t max_sections) {
+    return output ? std::make_unique<ModelWriter>(*output, max_sections) : std::make_unique<ModelWriter>(max_sections);
+  }
 
   void write_head() {
     format::ModelConfig config = checkpoint_.config();
     config.scheme = static_cast<uint32_t>(plan_.asked_for);
-    writer_.add_section(SectionType::kConfig, "config", std::as_bytes(std::span(&config, 1)), true);
-    writer_.add_section(SectionType::kLabels, "labels", encode_strings(checkpoint_.labels()), true);
-    writer_.add_section(SectionType::kTokenizer, "tokenizer", tokenizer_.bytes, true);
-    writer_.add_section(SectionType::kProducts, "products", bytes_of(plan_.product_entries()), true);
+    writer_->add_section(SectionType::kConfig, "config", std::as_bytes(std::span(&config, 1)), true);
+    writer_->add_section(SectionType::kLabels, "labels", encode_strings(checkpoint_.labels()), true);
+    writer_->add_section(SectionType::kTokenizer, "tokenizer", tokenizer_.bytes, true);
+    writer_->add_section(SectionType::kProducts, "products", bytes_of(plan_.product_entries()), true);
   }
 
   void convert_embeddings() {
@@ -126,7 +167,7 @@ class Conversion {
     if (check_->with_float()) floats = parts.with_float_words(checkpoint_, check_->distinct_ids(), words);
     check_->embeddings(&floats, parts.view());
     progress("write", "embeddings");
-    writer_.add_embeddings(checkpoint_.config(), parts.view());
+    writer_->add_embeddings(checkpoint_.config(), parts.view());
     ++parts_done_;
   }
 
@@ -141,7 +182,7 @@ class Conversion {
     if (check_->with_float()) reference.emplace(pool_, float_plan_.layers[index], floats_);
     check_->layer(index, reference ? &reference->view() : nullptr, packed.view(), plan_.after_layer(index));
     progress("write", name);
-    writer_.add_layer(checkpoint_.config(), index, packed.view());
+    writer_->add_layer(checkpoint_.config(), index, packed.view());
     ++parts_done_;
   }
 
@@ -152,7 +193,7 @@ class Conversion {
     const PackedLinear reference(pool_, float_plan_.classifier, floats.weight, floats.bias, floats.n, floats.k);
     progress("check", "classifier");
     check_->classifier(&reference.view(), packed.view());
-    writer_.add_classifier(packed.view());
+    writer_->add_classifier(packed.view());
     ++parts_done_;
   }
 
@@ -170,35 +211,21 @@ class Conversion {
     progress("write", "report");
     const std::vector<std::byte> vectors =
         encode_test_vectors(check_->test_vectors(), checkpoint_.config().label_count);
-    writer_.add_section(SectionType::kTestVectors, "test vectors", vectors, false);
+    writer_->add_section(SectionType::kTestVectors, "test vectors", vectors, false);
     sources_ = hashes_.get();
     std::vector<std::string> provenance = provenance_strings(sources_);
     if (!options_.labels.empty()) {
       provenance.insert(provenance.end(), {"labels.sha256", sha256_of_file(options_.labels)});
     }
-    writer_.add_section(SectionType::kProvenance, "provenance", encode_strings(provenance), false);
+    writer_->add_section(SectionType::kProvenance, "provenance", encode_strings(provenance), false);
     if (check_->with_float()) {
-      writer_.add_section(SectionType::kQuantReport, "quantization report", encode_strings(measurements()), false);
+      writer_->add_section(SectionType::kQuantReport, "quantization report", encode_strings(measurements()), false);
     }
-    writer_.finish();
+    writer_->finish();
     ++parts_done_;
     progress("write", "done");
   }
 
-  ConvertReport report() const {
-    ConvertReport report;
-    report.source_bytes = checkpoint_.weight_bytes();
-    report.output_bytes = writer_.size();
-    report.source_sha256 = sources_.combined;
-    report.agreement = agreement();
-    report.agreement_tokens = check_->tokens();
-    report.sqnr = check_->sqnr();
-    report.warnings = checkpoint_.warnings();
-    report.warnings.insert(report.warnings.end(), tokenizer_.warnings.begin(), tokenizer_.warnings.end());
-    return report;
-  }
-
- private:
   double agreement() const {
     if (check_->tokens() == 0) return 1;
     return static_cast<double>(check_->agreeing_tokens()) / static_cast<double>(check_->tokens());
@@ -217,7 +244,7 @@ class Conversion {
 
   void progress(std::string_view stage, std::string_view item) const {
     // Parts: embeddings, the layers, the classifier, the rest of the file.
-    if (options_.progress) options_.progress({stage, item, parts_done_, size_t{layer_count()} + 3});
+    if (options_.progress) options_.progress({stage, item, parts_done_, size_t{checkpoint_.config().layer_count} + 3});
   }
 
   const ConvertOptions& options_;
@@ -226,7 +253,7 @@ class Conversion {
   const Checkpoint checkpoint_;
   const Plan plan_, float_plan_;
   const LoadedTokenizer tokenizer_;
-  ModelWriter writer_;
+  const std::unique_ptr<ModelWriter> writer_;
   std::future<SourceHashes> hashes_;
   SourceHashes sources_;
   std::optional<Check> check_;
@@ -235,19 +262,22 @@ class Conversion {
 };
 
 }  // namespace
+
+std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options) {
+  const FpGuard guard;
+  Conversion conversion(checkpoint, nullptr, options);
+  conversion.run();
+  return conversion.take_bytes();
+}
+
 }  // namespace converter
 
 ConvertReport convert(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
                       const ConvertOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const FpGuard guard;
-  converter::Conversion conversion(checkpoint, output, options);
-  conversion.write_head();
-  conversion.convert_embeddings();
-  for (uint32_t index = 0; index < conversion.layer_count(); ++index) conversion.convert_layer(index);
-  conversion.convert_classifier();
-  conversion.require_agreement();
-  conversion.write_tail();
+  converter::Conversion conversion(checkpoint, &output, options);
+  conversion.run();
   ConvertReport report = conversion.report();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;

@@ -1,0 +1,172 @@
+#include "converter/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "converter/json.h"
+#include "octobert/error.h"
+
+namespace octobert::converter {
+namespace {
+
+// Corpora of hundreds of megabytes are not evaluation sets; a mistaken file should not fill the memory.
+constexpr size_t kMaxCorpusBytes = size_t{1} << 30;
+
+constexpr std::string_view kColumnSeparators = " \t";
+
+struct Tag {
+  bool begins = false;    // B-, S-, U-
+  std::string_view type;  // empty for O
+};
+
+Tag parse_tag(std::string_view label) {
+  if (label == "O") return {};
+  if (label.size() < 2 || label[1] != '-') return {false, label};
+  switch (label[0]) {
+    case 'B':
+    case 'S':
+    case 'U':
+      return {true, label.substr(2)};
+    case 'I':
+    case 'E':
+    case 'L':
+      return {false, label.substr(2)};
+    default:
+      return {false, label};
+  }
+}
+
+size_t window(const Engine& engine) {
+  const auto positions = static_cast<size_t>(engine.info().max_positions);
+  const size_t configured = engine.tokenizer().model_max_length();
+  return configured == 0 ? positions : std::min(positions, configured);
+}
+
+// Appends a text's windows, and where its words begin.
+void append(const Encodings& encodings, size_t words, EncodedTexts& out) {
+  std::vector<int32_t>& first_pieces = out.first_pieces.emplace_back(words, -1);
+  for (size_t i = 0; i < encodings.count; ++i) {
+    const Encoding& chunk = encodings.chunks[i];
+    for (size_t token = 0; token < chunk.size(); ++token) {
+      if (chunk.special[token] || chunk.words[token] < 0) continue;
+      const auto word = static_cast<size_t>(chunk.words[token]);
+      if (word >= first_pieces.size()) first_pieces.resize(word + 1, -1);
+      if (first_pieces[word] < 0) first_pieces[word] = static_cast<int32_t>(out.ids.size() + token);
+    }
+    out.ids.insert(out.ids.end(), chunk.ids.begin(), chunk.ids.end());
+    out.offsets.push_back(static_cast<int32_t>(out.ids.size()));
+  }
+}
+
+}  // namespace
+
+std::vector<Sentence> read_conll(const std::filesystem::path& path) {
+  const std::string text = read_text_file(path, kMaxCorpusBytes);
+  std::vector<Sentence> sentences;
+  Sentence sentence;
+  const auto finish_sentence = [&] {
+    if (!sentence.words.empty()) sentences.push_back(std::move(sentence));
+    sentence = {};
+  };
+  size_t number = 1;
+  for (size_t begin = 0; begin < text.size(); ++number) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view line = std::string_view(text).substr(begin, end - begin);
+    begin = end + 1;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty() || line.starts_with("-DOCSTART-")) {
+      finish_sentence();
+      continue;
+    }
+    const size_t first = line.find_first_of(kColumnSeparators), last = line.find_last_of(kColumnSeparators);
+    if (first == std::string_view::npos || first == 0 || last + 1 == line.size()) {
+      throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: expected a token, a tab and a label, found '{}'",
+                                                  path.string(), number, line.substr(0, 80)));
+    }
+    sentence.words.emplace_back(line.substr(0, first));
+    sentence.labels.emplace_back(line.substr(last + 1));
+  }
+  finish_sentence();
+  return sentences;
+}
+
+std::vector<EntitySpan> entity_spans(std::span<const std::string_view> labels) {
+  std::vector<EntitySpan> spans;
+  bool open = false;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const Tag tag = parse_tag(labels[i]);
+    if (tag.type.empty()) {
+      open = false;
+      continue;
+    }
+    if (open && !tag.begins && spans.back().type == tag.type) {
+      spans.back().end = i + 1;
+      continue;
+    }
+    spans.push_back({i, i + 1, std::string(tag.type)});
+    open = true;
+  }
+  return spans;
+}
+
+void EntityScores::add(std::span<const std::string_view> expected, std::span<const std::string_view> found) {
+  const std::vector<EntitySpan> expected_spans = entity_spans(expected), found_spans = entity_spans(found);
+  for (const EntitySpan& span : expected_spans) {
+    ++all.expected;
+    ++by_type[span.type].expected;
+  }
+  for (const EntitySpan& span : found_spans) {
+    const bool correct = std::find(expected_spans.begin(), expected_spans.end(), span) != expected_spans.end();
+    for (EntityCounts* counts : {&all, &by_type[span.type]}) {
+      ++counts->found;
+      counts->correct += correct ? 1 : 0;
+    }
+  }
+}
+
+EncodedTexts encode_sentences(const Engine& engine, std::span<const Sentence> sentences) {
+  TokenizeOptions options;
+  options.max_length = window(engine);
+  EncodedTexts encoded;
+  Encodings encodings;
+  std::vector<std::string_view> words;
+  for (const Sentence& sentence : sentences) {
+    words.assign(sentence.words.begin(), sentence.words.end());
+    engine.tokenizer().encode_words(words, options, encodings);
+    append(encodings, words.size(), encoded);
+  }
+  return encoded;
+}
+
+EncodedTexts encode_texts(const Engine& engine, std::span<const std::string> texts) {
+  TokenizeOptions options;
+  options.max_length = window(engine);
+  EncodedTexts encoded;
+  Encodings encodings;
+  for (const std::string& text : texts) {
+    engine.tokenizer().encode(text, options, encodings);
+    append(encodings, 0, encoded);
+  }
+  return encoded;
+}
+
+std::vector<std::vector<int32_t>> word_labels(const EncodedTexts& encoded, std::span<const float> logits,
+                                              size_t label_count) {
+  std::vector<std::vector<int32_t>> labels;
+  for (const std::vector<int32_t>& first_pieces : encoded.first_pieces) {
+    std::vector<int32_t>& of_text = labels.emplace_back();
+    for (const int32_t piece : first_pieces) {
+      if (piece < 0) {
+        of_text.push_back(-1);
+        continue;
+      }
+      const std::span<const float> scores = logits.subspan(static_cast<size_t>(piece) * label_count, label_count);
+      // The first of equals, as the reference's argmax.
+      of_text.push_back(static_cast<int32_t>(std::max_element(scores.begin(), scores.end()) - scores.begin()));
+    }
+  }
+  return labels;
+}
+
+}  // namespace octobert::converter
