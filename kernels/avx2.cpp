@@ -54,8 +54,8 @@ struct MaddS8 {
   if constexpr (R > r) epilogue.row(r, c##r);
 
   template <int R, int P, bool kPrefetch, class Epilogue>
-  static void tile(const char* a, size_t lda, const char* b, size_t, int steps, [[maybe_unused]] Prefetch prefetch,
-                   const Epilogue& epilogue) {
+  [[gnu::noinline]] static void tile(const char* a, size_t lda, const char* b, size_t, int steps,
+                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
     static_assert(R <= 6 && P == 1);
     OCTOBERT_ROWS(OCTOBERT_DECLARE)
     [[maybe_unused]] const char* a3 = a + 3 * lda;

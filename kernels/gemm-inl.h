@@ -31,6 +31,8 @@ struct GemmS8Epilogue {
   }
 };
 
+alignas(64) constexpr float kOnes[kPanelWidth] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
 struct GemmF32Epilogue {
   const GemmF32Args& g;
   int row0, panel0;
@@ -38,9 +40,8 @@ struct GemmF32Epilogue {
   F init(int) const { return Vec::zero(); }
   void one(int r, int p, F acc) const {
     const int n = (panel0 + p) * kPanelWidth;
-    const F bias = Vec::load(g.bias + n);
-    Vec::store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n,
-               g.b_scale ? Vec::fma(acc, Vec::load(g.b_scale + n), bias) : Vec::add(acc, bias));
+    const F scale = Vec::load(g.b_scale ? g.b_scale + n : kOnes);  // fma(acc, 1, bias) is acc + bias
+    Vec::store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n, Vec::fma(acc, scale, Vec::load(g.bias + n)));
   }
   template <class... Acc>
   void row(int r, Acc... acc) const {
