@@ -118,8 +118,8 @@ struct MatmulS8 {
   static constexpr int kPanels = 1;
 
   template <int R, int P, bool kPrefetch, class Epilogue>
-  static void tile(const char* a, size_t lda, const char* b, size_t, int steps, [[maybe_unused]] Prefetch prefetch,
-                   const Epilogue& epilogue) {
+  [[gnu::noinline]] static void tile(const char* a, size_t lda, const char* b, size_t, int steps,
+                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
     static_assert(R >= 1 && R <= 6);
     OCTOBERT_I8MM_PAIRS(OCTOBERT_I8MM_DECLARE)
     for (; steps >= 2; steps -= 2) {

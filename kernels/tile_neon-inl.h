@@ -49,8 +49,8 @@ namespace {
 // As tile() of tile-inl.h with one panel. Op has Register and Acc (four of them, a to d), load (16 bytes), load_word
 // (4 bytes, in lane 0) and mac<lane>(four outputs, A, B).
 template <class Op, int R, bool kPrefetch, class Epilogue>
-inline void lane_tile(const char* a, size_t lda, const char* b, int steps, [[maybe_unused]] Prefetch prefetch,
-                      const Epilogue& epilogue) {
+[[gnu::noinline]] void lane_tile(const char* a, size_t lda, const char* b, int steps,
+                                 [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
   static_assert(R >= 1 && R <= 6);
   OCTOBERT_NEON_ROWS(OCTOBERT_NEON_DECLARE)
   for (; steps >= 4; steps -= 4) {
@@ -62,6 +62,7 @@ inline void lane_tile(const char* a, size_t lda, const char* b, int steps, [[may
     b += 256;
     prefetch.from += 4 * prefetch.step;
   }
+  asm("" : "+r"(steps));  // g++ 12 unrolls this loop where it sees that it runs 3 times at most, and spills
   for (; steps > 0; --steps) {
     OCTOBERT_NEON_ROWS(OCTOBERT_NEON_LOAD, load_word, 4)
     OCTOBERT_NEON_STEP(0)
