@@ -50,7 +50,10 @@ def section_faults(objdump, path):
 
 
 def innermost_loops(lines):
-    """(first, last) line of each backward jump's range in the tile functions that holds no other such range."""
+    """(first, last) line of each conditional backward jump's range in the tile functions that holds no other such range.
+
+    An unconditional one, or one across a return, comes from code that is laid out behind the function's end and rejoins
+    it, not from a loop."""
     address, function, of_line, loops = {}, "", [], []
     for i, line in enumerate(lines):
         header = re.match(r"[0-9a-f]+ <(.*)>:", line)
@@ -61,10 +64,11 @@ def innermost_loops(lines):
         if start:
             address[int(start.group(1), 16)] = i
     for i, line in enumerate(lines):
-        jump = re.search(r"\s(?:j\w+|b(?:\.\w+)?|cbn?z|tbn?z)\s+(?:[wx]\d+, )?(?:#\d+, )?([0-9a-f]+) <", line)
+        jump = re.search(r"\s(?:j(?!mp)\w+|b\.\w+|cbn?z|tbn?z)\s+(?:[wx]\d+, )?(?:#\d+, )?([0-9a-f]+) <", line)
         target = address.get(int(jump.group(1), 16)) if jump else None
         if target is not None and target <= i and of_line[target] == of_line[i] and "tile" in of_line[i]:
             loops.append((target, i))
+    loops = [(a, b) for a, b in loops if not any(re.search(r"\sret", line) for line in lines[a:b])]
     return [(a, b) for a, b in loops if not any((c, d) != (a, b) and a <= c and d <= b for c, d in loops)]
 
 
