@@ -43,7 +43,8 @@ bool JsonField::boolean() const {
 }
 
 uint64_t JsonField::unsigned_integer(uint64_t max) const {
-  if (!value_->is_number_unsigned() || value_->get<uint64_t>() > max) {
+  const bool negative = value_->is_number_integer() && !value_->is_number_unsigned() && value_->get<int64_t>() < 0;
+  if (!value_->is_number_integer() || negative || value_->get<uint64_t>() > max) {
     expected("an integer from 0 to " + std::to_string(max));
   }
   return value_->get<uint64_t>();

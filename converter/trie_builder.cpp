@@ -14,10 +14,13 @@ using Entry = std::pair<std::string, uint32_t>;
 // Places units, breadth first, so that the ones near the root, which every look-up passes, lie together.
 class Builder {
  public:
-  explicit Builder(std::span<const Entry> entries) : entries_(entries) { grow(kFirstUnit); }
+  explicit Builder(std::span<const Entry> entries) : entries_(entries) {
+    units_.resize(kFirstUnit, {0, 0});
+    base_used_.resize(kFirstUnit, false);
+    free_.resize(kFirstUnit, {0, 0});  // empty: the root, never free, stands for both ends
+  }
 
   std::vector<frozen::TrieUnit> build() {
-    first_free_ = kFirstUnit;
     queue_.push_back({0, 0, entries_.size(), 0});
     while (!queue_.empty()) {
       const Node node = queue_.front();
@@ -31,9 +34,9 @@ class Builder {
  private:
   static constexpr uint32_t kFirstUnit = 256;  // 0 is the root, 1 to 255 stay unused
   // A node whose children fit nowhere in this many free units gets new ones at the end ...
-  static constexpr uint32_t kMaxProbes = 1024;
+  static constexpr uint32_t kMaxProbes = 256;
   // ... and of free units that nothing fits into, this many are given up each time.
-  static constexpr uint32_t kGiveUp = 64;
+  static constexpr uint32_t kGiveUp = 32;
 
   struct Node {
     uint32_t unit;
@@ -50,8 +53,21 @@ class Builder {
       throw Error(ErrorCode::kUnsupported, "tokenizer: the vocabulary needs a trie of more than " +
                                                std::to_string(frozen::kMaxTrieUnits) + " units");
     }
+    const size_t before = units_.size();
     units_.resize(size, {0, 0});
     base_used_.resize(size, false);
+    free_.resize(size);
+    for (auto unit = static_cast<uint32_t>(before); unit < size; ++unit) {
+      free_[unit] = {free_[0].previous, 0};
+      free_[free_[0].previous].next = unit;
+      free_[0].previous = unit;
+    }
+  }
+
+  void unlink(uint32_t unit) {
+    free_[free_[unit].previous].next = free_[unit].next;
+    free_[free_[unit].next].previous = free_[unit].previous;
+    free_[unit] = {unit, unit};  // unlinking again does nothing
   }
 
   bool is_free(uint32_t unit) const { return unit >= units_.size() || units_[unit].link == 0; }
@@ -79,19 +95,15 @@ class Builder {
   uint32_t find_base() {
     const uint32_t first_label = children_.front().label;
     uint32_t probes = 0;
-    for (uint32_t unit = first_free_; unit < units_.size(); ++unit) {
-      if (!is_free(unit) || unit - first_label < 1) continue;
+    for (uint32_t unit = free_[0].next; unit != 0 && probes < kMaxProbes; unit = free_[unit].next, ++probes) {
       if (fits(unit - first_label)) return unit - first_label;
-      if (++probes == kMaxProbes) break;
     }
-    if (probes == kMaxProbes) skip_free(kGiveUp);
+    if (probes == kMaxProbes) {
+      for (uint32_t i = 0; i < kGiveUp; ++i) unlink(free_[0].next);
+    }
     uint32_t base = static_cast<uint32_t>(units_.size()) - first_label;
     while (!fits(base)) ++base;
     return base;
-  }
-
-  void skip_free(uint32_t count) {
-    for (; count > 0 && first_free_ < units_.size(); ++first_free_) count -= is_free(first_free_);
   }
 
   void place_children(const Node& node) {
@@ -104,9 +116,9 @@ class Builder {
     units_[node.unit].link |= base << frozen::kBaseShift;
     for (const Child& child : children_) {
       units_[base + child.label].link = frozen::kUsed | child.label;
+      unlink(base + child.label);
       queue_.push_back({base + child.label, child.begin, child.end, node.depth + 1});
     }
-    while (first_free_ < units_.size() && !is_free(first_free_)) ++first_free_;
   }
 
   std::span<const Entry> entries_;
@@ -114,7 +126,10 @@ class Builder {
   std::vector<bool> base_used_;
   std::vector<Child> children_;
   std::deque<Node> queue_;
-  uint32_t first_free_ = 0;
+  struct Links {
+    uint32_t previous, next;
+  };
+  std::vector<Links> free_;  // a list of the free units, in order; 0 is before the first and after the last
   uint32_t max_base_ = 0;
 };
 

@@ -125,13 +125,13 @@ def random_tokenizer(rng):
 
 
 def ambiguous(spec):
-    """Whether two added tokens normalize alike (the reference's choice is random)."""
+    """Whether two added tokens normalize alike (the reference's choice is random), or one to nothing (it panics)."""
     normalizer = Tokenizer.from_str(json.dumps(spec)).normalizer
     seen = set()
     for token in spec["added_tokens"]:
         if token["normalized"]:
             form = normalizer.normalize_str(token["content"]) if normalizer else token["content"]
-            if form in seen:
+            if form in seen or not form:
                 return True
             seen.add(form)
     return False
