@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Runs the Release build's tests under qemu on x86-64 CPUs without AVX and without VNNI: the baseline must start
+# anywhere, and dispatch must choose what the CPU has.
+#   scripts/test_old_x86.sh [RESULTS.xml]    writes RESULTS.CPU.PROGRAM.xml
+# qemu 7.2 emulates no AVX-512: VNNI is tested natively.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source scripts/emulation.sh
+if [[ $(uname -m) != x86_64 ]]; then
+  echo "SKIPPED: old x86: needs an x86-64 machine"
+  exit 0
+fi
+folder=build-release
+prefix=${1:-$folder/results/old_x86.xml}
+prefix=${prefix%.xml}
+mkdir -p "$(dirname "$prefix")"
+names=(cpu_test fp_guard_test kernels_test format_test)
+
+[[ -f $folder/build.ninja ]] || cmake --preset release "${CMAKE_ARGUMENTS[@]}" "-DCMAKE_CXX_COMPILER=$GXX" > /dev/null
+cmake --build "$folder" -j "$JOBS" --target "${names[@]}" octobert_cli
+
+filter_of() {
+  case $1 in
+    # Without FMA in the CPU the scalar kernels call the C library's, under emulation: minutes for a real model's sizes.
+    # The ragged shapes run the same code.
+    kernels_test) echo '-*BertShapes*' ;;
+    *) echo '*' ;;
+  esac
+}
+
+# The command itself starts, knows the CPU, and tokenizes, computes and decodes.
+run_command() {
+  local cpu=$1 table=$2 out
+  out=$(qemu-x86_64 -cpu "$cpu" "$folder/bin/octobert" info 2> /dev/null) || { echo "octobert info FAILED on $cpu"; failures=$((failures + 1)); return; }
+  qemu-x86_64 -cpu "$cpu" "$folder/bin/octobert" verify tests/data/format/v1.octo > /dev/null 2>&1 ||
+    { echo "octobert verify FAILED on $cpu"; failures=$((failures + 1)); }
+  echo "octobert info, verify: done"
+}
+
+programs=("${names[@]/#/$folder/bin/}")
+for pair in "Nehalem scalar" "Haswell avx2"; do
+  read -r cpu table <<< "$pair"
+  test_cpu "$cpu" "$table" qemu-x86_64
+  run_command "$cpu" "$table"
+done
+exit $((failures > 0))
