@@ -23,12 +23,13 @@ inline T* scratch_at(const AttentionArgs& g, size_t offset) {
 // A product over whole panels without prefetch: what attention needs of gemm-inl.h's walk.
 template <class Op, class Epilogue>
 inline void attention_product(int rows, const void* a, size_t lda, const void* b, size_t panel_bytes, int steps,
-                              int panels, Epilogue epilogue) {
+                              int panels, const Epilogue& whole) {
   const char* rows_at = static_cast<const char*>(a);
   const char* panel_at = static_cast<const char*>(b);
   for (int panel = 0; panel < panels;) {
     const int count = tile_panels<Op>(panels - panel);
-    epilogue.panel0 = panel;
+    Epilogue epilogue = whole;
+    epilogue.skip_panels(panel);
     const Prefetch none = {};
     if constexpr (Op::kPanels >= 3) {
       if (count == 3) tile_rows<Op, 3, false>(rows, rows_at, lda, panel_at, panel_bytes, steps, none, epilogue);
@@ -175,7 +176,7 @@ inline void pack_values(const AttentionArgs& g, const AttentionS8& a) {
     Vec::store(a.v_scale + column, scales.scale);
     const auto quantized_byte = [&](int j) {
       if (j >= g.s) return Vec::zero_i();
-      const I q = round_to_i8(Vec::mul(load(v + static_cast<size_t>(j) * g.ld, count), scales.inverse));
+      const I q = round_within_absmax(load(v + static_cast<size_t>(j) * g.ld, count), scales.inverse);
       return Vec::and_i(Vec::and_i(q, scales.keep), Vec::set_i(255));
     };
     char* dst = reinterpret_cast<char*>(a.v_panels) + static_cast<size_t>(panel) * a.v_panel_bytes;
@@ -191,24 +192,34 @@ inline void pack_values(const AttentionArgs& g, const AttentionS8& a) {
 
 // Scores before softmax, without the factor of the query, and each row's maximum in 16 lanes.
 struct ScoresS8Epilogue {
-  const AttentionS8& a;
+  const int32_t* k_sum;
+  const float* k_scale;
+  float* scores;
+  size_t stride;
   F* largest;
-  int panel0;
 
+  void skip_panels(int panels) {
+    k_sum += panels * kPanelWidth;
+    k_scale += panels * kPanelWidth;
+    scores += panels * kPanelWidth;
+  }
   I init(int p) const {
     if constexpr (kActivationOffset == 0) return Vec::zero_i();
-    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(a.k_sum + (panel0 + p) * kPanelWidth)));
-  }
-  void one(int r, int p, I acc) const {
-    const int j = (panel0 + p) * kPanelWidth;
-    const F x = Vec::mul(Vec::to_float(acc), Vec::load(a.k_scale + j));
-    Vec::store(a.scores + static_cast<size_t>(r) * a.scores_stride + j, x);
-    largest[r] = Vec::max(x, largest[r]);
+    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(k_sum + p * kPanelWidth)));
   }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    int p = 0;
-    (one(r, p++, acc), ...);
+    float* to = scores + static_cast<size_t>(r) * stride;
+    F most = largest[r];
+    int j = 0;
+    const auto one = [&](I value) {
+      const F x = Vec::mul(Vec::to_float(value), Vec::load(k_scale + j));
+      Vec::store(to + j, x);
+      most = Vec::max(x, most);
+      j += kPanelWidth;
+    };
+    (one(acc), ...);
+    largest[r] = most;
   }
 };
 
@@ -219,36 +230,51 @@ inline float softmax_levels(const AttentionS8& a, int r, float largest, float fa
   const F m = Vec::set(largest);
   const F f = Vec::set(factor);
   I den = Vec::zero_i();
-  for (int j = 0; j < a.k_panel_count * kPanelWidth; j += kWidth) {
+  const auto level = [&](int j) {
     const I u = exp2_q8(Vec::mul(Vec::sub(Vec::load(x + j), m), f));
     den = Vec::add_i(den, u);
-    Vec::store_bytes(p + j, Vec::add_i(u, Vec::set_i(kProbabilityOffset)));
+    return kProbabilityOffset == 0 ? u : Vec::add_i(u, Vec::set_i(kProbabilityOffset));
+  };
+  const int count = a.k_panel_count * kPanelWidth;
+  int j = 0;
+  for (; j + 4 * kWidth <= count; j += 4 * kWidth) {
+    const I u0 = level(j), u1 = level(j + kWidth), u2 = level(j + 2 * kWidth), u3 = level(j + 3 * kWidth);
+    Vec::store_bytes_64<kProbabilityOffset != 0>(p + j, u0, u1, u2, u3);
   }
+  for (; j < count; j += kWidth) Vec::store_bytes(p + j, level(j));
   return 1.0f / static_cast<float>(Vec::fold_add_i(den));
 }
 
 struct ContextS8Epilogue {
-  const AttentionArgs& g;
-  const AttentionS8& a;
+  const int32_t* v_sum;
+  const float* v_scale;
   const float* inverse;  // per row
-  int row0;
-  int panel0;
+  float* dst;
+  size_t ldd;
+  int columns;  // left from dst on
 
+  void skip_panels(int panels) {
+    v_sum += panels * kPanelWidth;
+    v_scale += panels * kPanelWidth;
+    dst += panels * kPanelWidth;
+    columns -= panels * kPanelWidth;
+  }
   I init(int p) const {  // probabilities are u - 127: puts 127 * sum of v back
     if constexpr (kProbabilityOffset == 0) return Vec::zero_i();
-    const I sum = Vec::load_i(a.v_sum + (panel0 + p) * kPanelWidth);
+    const I sum = Vec::load_i(v_sum + p * kPanelWidth);
     return Vec::sub_i(Vec::shift_left<7>(sum), sum);
-  }
-  void one(int r, int p, I acc) const {
-    const int n = (panel0 + p) * kPanelWidth;
-    const F y = Vec::mul(Vec::mul(Vec::to_float(acc), Vec::load(a.v_scale + n)), Vec::set(inverse[r]));
-    float* dst = g.dst + static_cast<size_t>(row0 + r) * g.ldd + n;
-    store(dst, y, g.head_dim - n < kWidth ? g.head_dim - n : kWidth);
   }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    int p = 0;
-    (one(r, p++, acc), ...);
+    float* y = dst + static_cast<size_t>(r) * ldd;
+    const F factor = Vec::set(inverse[r]);
+    int n = 0;
+    const auto one = [&](I value) {
+      const F x = Vec::mul(Vec::mul(Vec::to_float(value), Vec::load(v_scale + n)), factor);
+      store(y + n, x, columns - n < kWidth ? columns - n : kWidth);
+      n += kPanelWidth;
+    };
+    (one(acc), ...);
   }
 };
 
@@ -265,10 +291,11 @@ inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, int 
     largest[r] = Vec::set(minus_inf());
   }
   attention_product<Op>(rows, a.q, a.q_stride, a.k_panels, a.k_panel_bytes, a.k_steps, a.k_panel_count,
-                        ScoresS8Epilogue{a, largest, 0});
+                        ScoresS8Epilogue{a.k_sum, a.k_scale, a.scores, a.scores_stride, largest});
   for (int r = 0; r < rows; ++r) scalar[r] = softmax_levels(a, r, Vec::fold_max(largest[r]), scalar[r]);
-  attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
-                        ContextS8Epilogue{g, a, scalar, row, 0});
+  attention_product<Op>(
+      rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
+      ContextS8Epilogue{a.v_sum, a.v_scale, scalar, g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
 }
 
 // body(row, rows) over [row_begin, row_end) in blocks of nearly equal height, at most kMost.
@@ -300,31 +327,36 @@ struct ScoresF32Epilogue {
   float* scores;
   size_t stride;
   float factor;
-  int panel0;
 
+  void skip_panels(int panels) { scores += panels * kPanelWidth; }
   F init(int) const { return Vec::zero(); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    float* dst = scores + static_cast<size_t>(r) * stride + panel0 * kPanelWidth;
+    float* to = scores + static_cast<size_t>(r) * stride;
     int p = 0;
-    (Vec::store(dst + kPanelWidth * p++, Vec::mul(acc, Vec::set(factor))), ...);
+    (Vec::store(to + kPanelWidth * p++, Vec::mul(acc, Vec::set(factor))), ...);
   }
 };
 
 struct ContextF32Epilogue {
-  const AttentionArgs& g;
-  int row0;
-  int panel0;
+  float* dst;
+  size_t ldd;
+  int columns;  // left from dst on
 
-  F init(int) const { return Vec::zero(); }
-  void one(int r, int p, F acc) const {
-    const int n = (panel0 + p) * kPanelWidth;
-    store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n, acc, g.head_dim - n < kWidth ? g.head_dim - n : kWidth);
+  void skip_panels(int panels) {
+    dst += panels * kPanelWidth;
+    columns -= panels * kPanelWidth;
   }
+  F init(int) const { return Vec::zero(); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    int p = 0;
-    (one(r, p++, acc), ...);
+    float* y = dst + static_cast<size_t>(r) * ldd;
+    int n = 0;
+    const auto one = [&](F x) {
+      store(y + n, x, columns - n < kWidth ? columns - n : kWidth);
+      n += kPanelWidth;
+    };
+    (one(acc), ...);
   }
 };
 
@@ -361,13 +393,14 @@ inline void attention_f32_with(const AttentionArgs& g) {
   for_row_blocks<kRowsAtOnce<Op>>(g.row_begin, g.row_end, [&](int row, int rows) {
     attention_product<Op>(rows, g.q + static_cast<size_t>(row) * g.ld, g.ld * sizeof(float), k_panels,
                           packed_f32_panel_floats(d) * sizeof(float), g.head_dim, static_cast<int>(panel_count(s)),
-                          ScoresF32Epilogue{scores, stride, c, 0});
+                          ScoresF32Epilogue{scores, stride, c});
     for (int r = 0; r < rows; ++r) {
       float* p = scores + static_cast<size_t>(r) * stride;
       softmax_row(p, p, g.s);
     }
     attention_product<Op>(rows, scores, stride * sizeof(float), v_panels, packed_f32_panel_floats(s) * sizeof(float),
-                          g.s, static_cast<int>(panel_count(d)), ContextF32Epilogue{g, row, 0});
+                          g.s, static_cast<int>(panel_count(d)),
+                          ContextF32Epilogue{g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
   });
 }
 

@@ -85,14 +85,12 @@ inline F exp(F x) {
   return Vec::mul(y, Vec::as_float(exponent));
 }
 
-// 0..254. p is at least 254 / sqrt 2 and n at least -16, so that adding n to p's exponent is the exact p * 2^n.
+// 0..254
 inline I exp2_q8(F t) {
   using namespace numerics;
   t = Vec::max(t, Vec::set(kExp2Q8Min));
   const F n = Vec::rint(t);
-  const F p = horner(Vec::sub(t, n), kExp2Q8Poly);
-  const I scaled = Vec::add_i(Vec::as_int(p), Vec::shift_left<23>(Vec::to_int(n)));
-  return Vec::to_int(Vec::as_float(scaled));
+  return Vec::to_int(Vec::scale(horner(Vec::sub(t, n), kExp2Q8Poly), n));
 }
 
 inline F gelu(F x) {
@@ -146,12 +144,6 @@ void activate(const float* x, float* y, size_t n, Activation activation) {
 
 // ---- quantization ----
 
-inline I round_to_i8(F x) {
-  x = Vec::max(x, Vec::set(-127.0f));
-  x = Vec::min(x, Vec::set(127.0f));
-  return Vec::to_int(x);
-}
-
 struct QuantScale {
   float inverse;  // 0: all q are 0, whatever the values
   float scale;
@@ -178,17 +170,30 @@ inline int32_t absmax_bits(const float* x, int n) {
   return Vec::fold_max_i(Vec::max_i(low, high));
 }
 
+// round_to_i8 of docs/NUMERICS.md without its clamp: |x| is at most the row's absmax a, so |x (127 / a)| is at most
+// 127 (1 + 2^-23), two roundings up, which is nearest to 127.
+inline I round_within_absmax(F x, F inverse) { return Vec::to_int(Vec::mul(x, inverse)); }
+
 // k values to bytes q + offset, 16 at a time: writes up to the next multiple of 16, which the stride allows for.
 template <int32_t kOffset>
 inline void quantize_row_as(const float* x, int k, float inverse, uint8_t* q) {
-  if (inverse > 0.0f) {
-    for_vectors(k, [&](int i, int count) {
-      const I y = round_to_i8(Vec::mul(load(x + i, count), Vec::set(inverse)));
-      Vec::store_bytes(q + i, kOffset == 0 ? y : Vec::add_i(y, Vec::set_i(kOffset)));
-    });
-  } else {
-    for_vectors(k, [&](int i, int) { Vec::store_bytes(q + i, Vec::set_i(kOffset)); });
+  const I offset = Vec::set_i(kOffset);
+  if (!(inverse > 0.0f)) {
+    for_vectors(k, [&](int i, int) { Vec::store_bytes(q + i, offset); });
+    return;
   }
+  const F by = Vec::set(inverse);
+  const auto quantized = [&](F v) {
+    const I y = round_within_absmax(v, by);
+    return kOffset == 0 ? y : Vec::add_i(y, offset);
+  };
+  int i = 0;
+  for (; i + 4 * kWidth <= k; i += 4 * kWidth) {
+    Vec::store_bytes_64<kOffset == 0>(q + i, quantized(Vec::load(x + i)), quantized(Vec::load(x + i + kWidth)),
+                                      quantized(Vec::load(x + i + 2 * kWidth)),
+                                      quantized(Vec::load(x + i + 3 * kWidth)));
+  }
+  for_vectors(k - i, [&](int j, int count) { Vec::store_bytes(q + i + j, quantized(load(x + i + j, count))); });
 }
 
 inline float quantize_row(const float* x, int k, int32_t bits, uint8_t* q) {

@@ -9,44 +9,61 @@
 namespace octobert {
 namespace {
 
+// Accumulators to floats, for rows from `row` on and panels from `panel` on.
 struct GemmS8Epilogue {
-  const GemmS8Args& g;
-  int row0, panel0;
+  const float *a_scale, *b_scale, *bias;
+  const int32_t* b_sum;
+  float* dst;
+  size_t ldd;
+
+  GemmS8Epilogue(const GemmS8Args& g, int row, int panel)
+      : a_scale(g.a_scale + row),
+        b_scale(g.b_scale + panel * kPanelWidth),
+        bias(g.bias + panel * kPanelWidth),
+        b_sum(g.b_sum + panel * kPanelWidth),
+        dst(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth),
+        ldd(g.ldd) {}
 
   I init(int p) const {  // activations are q + 128: takes 128 * sum of w off again
     if constexpr (kActivationOffset == 0) return Vec::zero_i();
     static_assert(kActivationOffset == 0 || kActivationOffset == 128);
-    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(g.b_sum + (panel0 + p) * kPanelWidth)));
-  }
-  void one(int r, int p, I acc) const {
-    const int n = (panel0 + p) * kPanelWidth;
-    const F scale = Vec::mul(Vec::set(g.a_scale[row0 + r]), Vec::load(g.b_scale + n));
-    Vec::store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n,
-               Vec::fma(Vec::to_float(acc), scale, Vec::load(g.bias + n)));
+    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(b_sum + p * kPanelWidth)));
   }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    int p = 0;
-    (one(r, p++, acc), ...);
+    const F scale = Vec::set(a_scale[r]);
+    float* y = dst + static_cast<size_t>(r) * ldd;
+    int n = 0;
+    ((Vec::store(y + n, Vec::fma(Vec::to_float(acc), Vec::mul(scale, Vec::load(b_scale + n)), Vec::load(bias + n))),
+      n += kPanelWidth),
+     ...);
   }
 };
 
 alignas(64) constexpr float kOnes[kPanelWidth] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 struct GemmF32Epilogue {
-  const GemmF32Args& g;
-  int row0, panel0;
+  const float *b_scale, *bias;
+  size_t scale_step;  // 0 where b_scale is all ones: fma(acc, 1, bias) is acc + bias
+  float* dst;
+  size_t ldd;
+
+  GemmF32Epilogue(const GemmF32Args& g, int row, int panel)
+      : b_scale(g.b_scale ? g.b_scale + panel * kPanelWidth : kOnes),
+        bias(g.bias + panel * kPanelWidth),
+        scale_step(g.b_scale ? kPanelWidth : 0),
+        dst(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth),
+        ldd(g.ldd) {}
 
   F init(int) const { return Vec::zero(); }
-  void one(int r, int p, F acc) const {
-    const int n = (panel0 + p) * kPanelWidth;
-    const F scale = Vec::load(g.b_scale ? g.b_scale + n : kOnes);  // fma(acc, 1, bias) is acc + bias
-    Vec::store(g.dst + static_cast<size_t>(row0 + r) * g.ldd + n, Vec::fma(acc, scale, Vec::load(g.bias + n)));
-  }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    int p = 0;
-    (one(r, p++, acc), ...);
+    float* y = dst + static_cast<size_t>(r) * ldd;
+    size_t p = 0;
+    ((Vec::store(y + p * kPanelWidth,
+                 Vec::fma(acc, Vec::load(b_scale + p * scale_step), Vec::load(bias + p * kPanelWidth))),
+      ++p),
+     ...);
   }
 };
 

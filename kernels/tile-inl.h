@@ -48,12 +48,14 @@ struct Prefetch {
   }
 
 // Row by row within a step. a: row 0; rows are lda bytes apart. b: the first panel's first step; panels are panel_bytes
-// apart. epilogue.init(p) gives panel p's initial accumulators, epilogue.row(r, c...) takes the results. A function of
-// its own, never inlined: the registers are then allocated for this loop and nothing else.
+// apart. The epilogue's init(p) gives panel p's initial accumulators, its row(r, c...) takes the results; it is copied,
+// so that its members are known not to change with what it stores. A function of its own, never inlined: the registers
+// are then allocated for this loop and nothing else.
 template <class Op, int R, int P, bool kPrefetch, class Epilogue>
 [[gnu::noinline]] void tile_of_words(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
-                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
+                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& given) {
   static_assert(R <= 8 && P <= 3);
+  const Epilogue epilogue = given;
   OCTOBERT_TILE_ROWS(OCTOBERT_TILE_DECLARE)
   [[maybe_unused]] const char* a4 = a + 4 * lda;
   for (int i = 0; i < steps; ++i) {

@@ -63,6 +63,22 @@ struct Vec {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                      _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
   }
+  template <bool kSigned>
+  static void store_bytes_64(uint8_t* p, I a, I b, I c, I d) {
+    store_bytes_32<kSigned>(p, a, b);
+    store_bytes_32<kSigned>(p + 32, c, d);
+  }
+  template <bool kSigned>
+  static void store_bytes_32(uint8_t* p, I a, I b) {
+    __m256i bytes;  // 4 of a.low, 4 of a.high, 4 of b.low, 4 of b.high, the next 4 of a.low, ...
+    if constexpr (kSigned) {
+      bytes = _mm256_packs_epi16(_mm256_packs_epi32(a.low, a.high), _mm256_packs_epi32(b.low, b.high));
+    } else {
+      bytes = _mm256_packus_epi16(_mm256_packus_epi32(a.low, a.high), _mm256_packus_epi32(b.low, b.high));
+    }
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(bytes, order));
+  }
 
   static F zero() { return set(0.0f); }
   static F set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -83,6 +99,7 @@ struct Vec {
     constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     return {_mm256_round_ps(x.low, kMode), _mm256_round_ps(x.high, kMode)};
   }
+  static F scale(F p, F n) { return as_float(add_i(as_int(p), shift_left<23>(to_int(n)))); }
   static F first(F x, int n, F other) {
     const I m = mask(n);
     return {_mm256_blendv_ps(other.low, x.low, _mm256_castsi256_ps(m.low)),

@@ -6,11 +6,13 @@
 //   load_part, store_part  the first n, 0 <= n <= 16: nothing past them is touched; missing lanes load as +0
 //   load_s8(_part)         16 (n) int8 as floats
 //   store_bytes            the low byte of each int32 lane, 16 bytes
+//   store_bytes_64         the same of four, which hold -128..127 (kSigned) or 0..255
 //   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
 //   max, min               a > b ? a : b and a < b ? a : b lane by lane, exactly: b where either is NaN or both zero
 //   rint, to_int           nearest, ties to even; to_int for |x| < 2^31
 //   abs_bits               the bits of |x|, for max_i: a NaN is larger than any number
 //   as_int, as_float       bits reinterpreted
+//   scale                  p * 2^n for whole n <= 0 with p * 2^n normal
 //   less                   all ones where a < b, else 0 (0 for NaN)
 //   first                  x in lanes < n, other in the rest
 //   fold_add               lane l += lane l + w for w = 8, 4, 2, 1, then lane 0
@@ -54,6 +56,17 @@ struct Vec {
     return to_float(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask(n), p)));
   }
   static void store_bytes(uint8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
+  template <bool kSigned>
+  static void store_bytes_64(uint8_t* p, I a, I b, I c, I d) {
+    I bytes;  // 4 of a, 4 of b, 4 of c, 4 of d, the next 4 of a, ...
+    if constexpr (kSigned) {
+      bytes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    } else {
+      bytes = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
+    }
+    const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    store_i(p, _mm512_permutexvar_epi32(order, bytes));
+  }
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set(float x) { return _mm512_set1_ps(x); }
@@ -67,6 +80,7 @@ struct Vec {
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
   static F sqrt(F x) { return _mm512_sqrt_ps(x); }
   static F rint(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F scale(F p, F n) { return _mm512_scalef_ps(p, n); }
   static F first(F x, int n, F other) { return _mm512_mask_mov_ps(other, mask(n), x); }
 
   static I zero_i() { return _mm512_setzero_si512(); }

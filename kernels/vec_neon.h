@@ -68,6 +68,13 @@ struct Vec {
     const int16x8_t high = vuzp1q_s16(vreinterpretq_s16_s32(x.c), vreinterpretq_s16_s32(x.d));
     vst1q_u8(p, vuzp1q_u8(vreinterpretq_u8_s16(low), vreinterpretq_u8_s16(high)));
   }
+  template <bool kSigned>
+  static void store_bytes_64(uint8_t* p, I a, I b, I c, I d) {
+    store_bytes(p, a);
+    store_bytes(p + 16, b);
+    store_bytes(p + 32, c);
+    store_bytes(p + 48, d);
+  }
 
   static F zero() { return set(0.0f); }
   static F set(float x) {
@@ -97,6 +104,7 @@ struct Vec {
   static F min(F x, F y) { return {min4(x.a, y.a), min4(x.b, y.b), min4(x.c, y.c), min4(x.d, y.d)}; }
   static F sqrt(F x) { return {vsqrtq_f32(x.a), vsqrtq_f32(x.b), vsqrtq_f32(x.c), vsqrtq_f32(x.d)}; }
   static F rint(F x) { return {vrndnq_f32(x.a), vrndnq_f32(x.b), vrndnq_f32(x.c), vrndnq_f32(x.d)}; }
+  static F scale(F p, F n) { return as_float(add_i(as_int(p), shift_left<23>(to_int(n)))); }
   static F first(F x, int n, F other) {
     const int32x4_t lanes = {0, 1, 2, 3};
     const auto pick = [&](float32x4_t from, float32x4_t otherwise, int begin) {
