@@ -118,6 +118,11 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
   const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
   for (int block = 0, row = 0; block < blocks; ++block) {
     const int rows = (shape.rows - row) / (blocks - block);
+    for (int r = 0; r < rows; ++r) {
+      for (int p = 0; p < P; ++p) {
+        __builtin_prefetch(g.dst + static_cast<size_t>(row + r) * g.ldd + (panel + p) * kPanelWidth, 1, 3);
+      }
+    }
     const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
                            shape.steps, prefetch, Epilogue{g, row, panel});
