@@ -30,9 +30,10 @@ run_test() {
 
 # test_cpu CPU TABLE EMULATOR...: every program of ${programs[@]} on one CPU, whose best table must be TABLE.
 test_cpu() {
-  local cpu=$1 table=$2 program
+  local cpu=$1 table=$2 program models
   shift 2
-  if ! "$1" -cpu help | grep -qE "(^|[[:space:]])$cpu([[:space:]]|\$)"; then
+  models=$("$1" -cpu help)
+  if ! grep -qE "(^|[[:space:]])$cpu([[:space:]]|\$)" <<< "$models"; then
     skip "$cpu" "$1 has no CPU model $cpu"
     return
   fi

@@ -10,10 +10,10 @@ prefix=${prefix%.xml}
 mkdir -p "$(dirname "$prefix")"
 
 cmake -S . -B "$folder" "${CMAKE_ARGUMENTS[@]}" -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake \
-  -DCMAKE_BUILD_TYPE=Release -DOCTOBERT_TOOLS=OFF > "$folder.configure.txt" 2>&1 ||
+  -DCMAKE_BUILD_TYPE=Release -DOCTOBERT_TOOLS=OFF -DOCTOBERT_WERROR=ON > "$folder.configure.txt" 2>&1 ||
   { cat "$folder.configure.txt"; exit 1; }
 mv "$folder.configure.txt" "$folder/configure.txt"
-cmake --build "$folder" -j "$JOBS"
+run_quietly "building for AArch64" cmake --build "$folder" -j "$JOBS"
 
 filter_of() {
   case $1 in
@@ -25,8 +25,8 @@ filter_of() {
 }
 
 # One exported symbol, no constructor, no spill: by the cross compiler's tools, on the objects.
-ctest --test-dir "$folder" -R '^isa_symbols$' --no-tests=error --output-on-failure --output-junit "$(realpath "$(dirname "$prefix")")/$(basename "$prefix").symbols.xml" ||
-  failures=$((failures + 1))
+run_quietly isa_symbols ctest --test-dir "$folder" -R '^isa_symbols$' --no-tests=error --output-on-failure \
+  --output-junit "$(realpath "$(dirname "$prefix")")/$(basename "$prefix").symbols.xml" || failures=$((failures + 1))
 
 programs=("$folder"/bin/*_test)
 emulator=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
