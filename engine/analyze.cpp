@@ -14,18 +14,6 @@ namespace {
 // Encodings with room for more tokens than this are given back after the call (8 MB).
 constexpr size_t kKeptTokens = size_t{1} << 18;
 
-// Every token that the template added at the chunk's beginning, and at its end.
-struct Specials {
-  size_t before = 0, after = 0;
-};
-Specials template_specials(const Encoding& encoding) {
-  Specials specials;
-  const size_t size = encoding.size();
-  while (specials.before < size && encoding.special[specials.before]) ++specials.before;
-  while (specials.after < size - specials.before && encoding.special[size - 1 - specials.after]) ++specials.after;
-  return specials;
-}
-
 // Code points of a text in which each maximal invalid subpart is one, as the tokenizer counts.
 uint32_t count_code_points(std::string_view text) {
   const auto* const data = reinterpret_cast<const uint8_t*>(text.data());
@@ -46,47 +34,7 @@ void release_if_large(Encodings& encodings) {
   if (tokens > kKeptTokens) encodings = {};
 }
 
-// How a call cuts texts into windows.
-struct WindowPlan {
-  size_t room = 0;           // tokens of the text in a window
-  size_t stride = 0;         // that neighbours share
-  bool our_windows = false;  // else the tokenizer's chunks
-  size_t batch_tokens = 0;   // windows are collected until there are so many; results do not depend on it
-  TokenizeOptions tokenize;
-};
-
-WindowPlan plan_windows(const AnalyzeOptions& options, const Engine& engine) {
-  const Tokenizer& tokenizer = engine.tokenizer();
-  const auto positions = static_cast<size_t>(engine.info().max_positions);
-  size_t length = positions;
-  if (tokenizer.model_max_length() != 0) length = std::min(length, tokenizer.model_max_length());
-  if (options.max_length != 0) length = options.max_length;
-  if (length > positions || length <= tokenizer.special_count()) {
-    throw Error(ErrorCode::kInvalidInput, "max_length: expected " + std::to_string(tokenizer.special_count() + 1) +
-                                              " to " + std::to_string(positions) + " tokens, the template's " +
-                                              std::to_string(tokenizer.special_count()) + " included, found " +
-                                              std::to_string(length));
-  }
-  WindowPlan plan;
-  plan.batch_tokens = static_cast<size_t>(token_budget(engine.threads()));
-  plan.room = length - tokenizer.special_count();
-  const bool ours = options.strategy == Strategy::kWords;
-  plan.our_windows = ours && !options.truncate;
-  plan.stride = options.stride.value_or(ours ? std::min(length / 4, plan.room - 1) : 0);
-  if (plan.stride >= plan.room) {
-    throw Error(ErrorCode::kInvalidInput, "stride: expected less than the " + std::to_string(plan.room) +
-                                              " tokens of text in a window, found " + std::to_string(plan.stride));
-  }
-  plan.tokenize.special_tokens_in_text = options.special_tokens_in_text;
-  plan.tokenize.invalid_utf8 = options.invalid_utf8;
-  if (plan.our_windows) return plan;
-  plan.tokenize.max_length = length;
-  plan.tokenize.overflow = options.stride.has_value() && !options.truncate;
-  plan.tokenize.stride = plan.tokenize.overflow ? plan.stride : 0;
-  return plan;
-}
-
-// One call: texts go in by add(), windows collect until a batch is full, results are written in the texts' order.
+// One call: windows of the texts collect until a batch is full; results are written in the texts' order.
 class Analyzer {
  public:
   Analyzer(const Engine& engine, const KernelTable& kernels, std::span<const LabelTag> tags,
@@ -94,6 +42,7 @@ class Analyzer {
       : engine_(engine), kernels_(kernels), options_(options), cancel_(cancel), s_(scratch) {
     s_.rules.prepare(engine.labels(), tags, options);
     plan_ = plan_windows(options, engine);
+    batch_tokens_ = static_cast<size_t>(token_budget(engine.threads()));
     s_.word_begins.clear();
     clear_batch();
   }
@@ -108,12 +57,11 @@ class Analyzer {
       check_cancelled();
       reset(results[i]);
       try {
-        engine_.tokenizer().encode(texts[i], plan_.tokenize, s_.encodings);
+        add_text(i);
       } catch (const Error& error) {
-        if (texts.size() == 1) throw;
+        if (texts.size() == 1 || error.code() != ErrorCode::kInvalidInput) throw;
         throw Error(error.code(), "text " + std::to_string(i) + ": " + error.what());
       }
-      add_encoded(i);
     }
     flush();
   }
@@ -128,8 +76,7 @@ class Analyzer {
     // A word that gives no token, of control characters only, is outside of everything.
     result.words.assign(words.size(), {"O", 0});
     s_.word_contexts.assign(words.size(), 0);
-    engine_.tokenizer().encode_words(words, plan_.tokenize, s_.encodings);
-    add_encoded(0);
+    add_words(words);
     flush();
   }
 
@@ -150,11 +97,10 @@ class Analyzer {
     }
     std::string& joined = *result.joined_words;
     joined.clear();
-    s_.word_begins.clear();
     uint32_t code_points = 0;
     for (const std::string_view word : words) {
-      if (joined.size() + word.size() >= UINT32_MAX) {
-        throw Error(ErrorCode::kInvalidInput, "words: more than 2^32 - 2 bytes in all");
+      if (joined.size() + word.size() >= UINT32_MAX - 1) {
+        throw Error(ErrorCode::kInvalidInput, "words: more than 2^32 - 3 bytes in all");
       }
       s_.word_begins.push_back({static_cast<uint32_t>(joined.size()), code_points});
       joined += word;
@@ -164,77 +110,112 @@ class Analyzer {
     if (!joined.empty()) joined.pop_back();
   }
 
-  // The text that s_.encodings holds.
-  void add_encoded(size_t text) {
+  void add_text(size_t text) {
+    const Tokenizer& tokenizer = engine_.tokenizer();
+    std::string_view rest = texts_[text];
+    if (!plan_.our_windows) {
+      tokenizer.encode(rest, plan_.tokenize, s_.encodings);
+      return add_chunks(text);
+    }
+    size_t part = part_size(rest, tokenizer);
+    // An error is to name its place in the whole text.
+    const bool check = part < rest.size() && plan_.tokenize.invalid_utf8 == InvalidUtf8::kError;
+    if (check && utf8::find_invalid_utf8(rest) < rest.size()) part = rest.size();
+    s_.stream.clear();
+    for (uint32_t byte = 0, codepoint = 0;;) {
+      tokenizer.encode(rest.substr(0, part), plan_.tokenize, s_.encodings);
+      s_.stream.append(s_.encodings.chunks.front(), byte, codepoint, s_.stream.next_word());
+      add_windows(text, part == rest.size());
+      if (part == rest.size()) return;
+      check_cancelled();
+      byte += static_cast<uint32_t>(part);
+      codepoint += count_code_points(rest.substr(0, part));
+      rest.remove_prefix(part);
+      part = part_size(rest, tokenizer);
+    }
+  }
+
+  void add_words(std::span<const std::string_view> words) {
+    const Tokenizer& tokenizer = engine_.tokenizer();
+    if (!plan_.our_windows) {
+      tokenizer.encode_words(words, plan_.tokenize, s_.encodings);
+      return add_chunks(0);
+    }
+    const bool whole = plan_.tokenize.invalid_utf8 == InvalidUtf8::kError;  // the error is to name the word
+    s_.stream.clear();
+    for (size_t begin = 0, end = 0; begin < words.size(); begin = end) {
+      check_cancelled();
+      end = whole ? words.size() : begin + part_size(words.subspan(begin));
+      tokenizer.encode_words(words.subspan(begin, end - begin), plan_.tokenize, s_.encodings);
+      s_.stream.append(s_.encodings.chunks.front(), 0, 0, static_cast<int32_t>(begin));
+      add_windows(0, end == words.size());
+    }
+  }
+
+  // The windows that the stream is ready for; s_.encodings still holds its last part.
+  void add_windows(size_t text, bool complete) {
+    const Encoding& part = s_.encodings.chunks.front();
+    WindowExtent extent{};
+    while (s_.stream.next_window(plan_, complete, extent)) {
+      Window window;
+      window.text = text;
+      window.own_begin = extent.own_begin - extent.begin;
+      window.own_end = extent.own_end - extent.begin;
+      window.first = s_.stream.is_first();
+      window.last = complete && extent.end == s_.stream.tokens();
+      const size_t first = s_.stream.first();
+      add_window(window, part, s_.stream.rows(), extent.begin - first, extent.end - first);
+    }
+    s_.stream.drop(plan_);
+  }
+
+  // The tokenizer's chunks as they are.
+  void add_chunks(size_t text) {
     results_[text].truncated = s_.encodings.truncated;
-    if (plan_.our_windows) {
-      const Encoding& encoding = s_.encodings.chunks.front();
-      const Specials specials = template_specials(encoding);
-      const size_t tokens = encoding.size() - specials.before - specials.after;
-      for (size_t w = 0, end = 0; end < tokens; ++w) {
-        const WindowExtent extent = window_extent(w, tokens, plan_.room, plan_.stride);
-        end = extent.end;
-        add_window(text, encoding, specials, extent, w == 0, end == tokens);
-      }
-      return;
-    }
     for (size_t c = 0; c < s_.encodings.count; ++c) {
-      const Encoding& encoding = s_.encodings.chunks[c];
-      const Specials specials = template_specials(encoding);
-      const size_t tokens = encoding.size() - specials.before - specials.after;
-      if (tokens == 0) continue;
-      add_window(text, encoding, specials, {0, tokens, 0, tokens}, c == 0, c + 1 == s_.encodings.count);
+      const Encoding& chunk = s_.encodings.chunks[c];
+      const Specials specials = template_specials(chunk);
+      const size_t tokens = chunk.size() - specials.before - specials.after;
+      if (tokens == 0) continue;  // and there is no other chunk
+      Window window;
+      window.text = text;
+      window.own_end = tokens;
+      window.first = c == 0;
+      window.last = c + 1 == s_.encodings.count;
+      add_window(window, chunk, chunk, specials.before, chunk.size() - specials.after);
     }
   }
 
-  void add_window(size_t text, const Encoding& from, Specials specials, const WindowExtent& extent, bool first,
-                  bool last) {
-    const size_t rows = specials.before + extent.end - extent.begin + specials.after;
-    if (!s_.windows.empty() && s_.ids.size() + rows > plan_.batch_tokens) flush();
-    Window window;
-    window.text = text;
-    window.row = s_.ids.size() + specials.before;
-    window.size = extent.end - extent.begin;
-    window.own_begin = extent.own_begin - extent.begin;
-    window.own_end = extent.own_end - extent.begin;
+  // Tokens [begin, end) of `tokens` between the specials of `frame`.
+  template <class Tokens>
+  void add_window(Window& window, const Encoding& frame, const Tokens& tokens, size_t begin, size_t end) {
+    const Specials specials = template_specials(frame);
+    const size_t rows = specials.before + end - begin + specials.after;
+    if (!s_.windows.empty() && s_.batch.size() + rows > batch_tokens_) flush();
+    window.row = s_.batch.size() + specials.before;
+    window.size = end - begin;
     window.first_index = static_cast<int32_t>(specials.before);
-    window.first = first;
-    window.last = last;
-    s_.windows.push_back(window);
-    append_rows(from, 0, specials.before);
-    append_rows(from, specials.before + extent.begin, specials.before + extent.end);
-    append_rows(from, from.size() - specials.after, from.size());
+    s_.batch.append(frame, 0, specials.before);
+    s_.batch.append(tokens, begin, end);
+    s_.batch.append(frame, frame.size() - specials.after, frame.size());
     if (!s_.word_begins.empty()) move_to_joined_text(window);
-    s_.offsets.push_back(static_cast<int32_t>(s_.ids.size()));
-  }
-
-  void append_rows(const Encoding& from, size_t begin, size_t end) {
-    const auto append = [&](auto& to, const auto& source) {
-      to.insert(to.end(), source.begin() + static_cast<std::ptrdiff_t>(begin),
-                source.begin() + static_cast<std::ptrdiff_t>(end));
-    };
-    append(s_.ids, from.ids);
-    append(s_.type_ids, from.type_ids);
-    append(s_.words, from.words);
-    append(s_.bytes, from.bytes);
-    append(s_.codepoints, from.codepoints);
+    s_.windows.push_back(window);
+    s_.offsets.push_back(static_cast<int32_t>(s_.batch.size()));
   }
 
   // Offsets inside the caller's words -> offsets in the words joined.
   void move_to_joined_text(const Window& window) {
     for (size_t row = window.row; row < window.row + window.size; ++row) {
-      const Span begin = s_.word_begins[static_cast<size_t>(s_.words[row])];
-      s_.bytes[row] = {s_.bytes[row].begin + begin.begin, s_.bytes[row].end + begin.begin};
-      s_.codepoints[row] = {s_.codepoints[row].begin + begin.end, s_.codepoints[row].end + begin.end};
+      const Span begin = s_.word_begins[static_cast<size_t>(s_.batch.words[row])];
+      Span& bytes = s_.batch.bytes[row];
+      Span& codepoints = s_.batch.codepoints[row];
+      bytes = {bytes.begin + begin.begin, bytes.end + begin.begin};
+      codepoints = {codepoints.begin + begin.end, codepoints.end + begin.end};
     }
   }
 
   void clear_batch() {
-    s_.ids.clear();
-    s_.type_ids.clear();
-    s_.words.clear();
-    s_.bytes.clear();
-    s_.codepoints.clear();
+    s_.batch.clear();
     s_.windows.clear();
     s_.offsets.assign(1, 0);
   }
@@ -243,14 +224,14 @@ class Analyzer {
     if (s_.windows.empty()) return;
     check_cancelled();
     const size_t labels = engine_.labels().size();
-    s_.probabilities.resize(s_.ids.size() * labels);
-    engine_.logits({s_.ids, s_.type_ids, s_.offsets}, s_.probabilities, s_.workspace, cancel_);
+    s_.probabilities.resize(s_.batch.size() * labels);
+    engine_.logits({s_.batch.ids, s_.batch.type_ids, s_.offsets}, s_.probabilities, s_.workspace, cancel_);
     {
       const FpGuard guard;
       SoftmaxArgs softmax{};
       softmax.x = softmax.y = s_.probabilities.data();
       softmax.ldx = softmax.ldy = labels;
-      softmax.m = static_cast<int>(s_.ids.size());
+      softmax.m = static_cast<int>(s_.batch.size());
       softmax.n = static_cast<int>(labels);
       kernels_.softmax(softmax);
       for (const Window& window : s_.windows) decode(window);
@@ -259,14 +240,16 @@ class Analyzer {
   }
 
   TokenRun run(const Window& window, size_t begin, size_t end) const {
-    const size_t labels = engine_.labels().size();
-    const auto rows = [&](const auto& all) { return std::span(all).subspan(window.row + begin, end - begin); };
-    return {rows(s_.ids),
-            rows(s_.words),
-            rows(s_.bytes),
-            rows(s_.codepoints),
-            s_.probabilities.data() + (window.row + begin) * labels,
-            labels};
+    const size_t first = window.row + begin, count = end - begin, labels = engine_.labels().size();
+    const auto rows = [&](const auto& all) { return std::span(all).subspan(first, count); };
+    TokenRun run;
+    run.ids = rows(s_.batch.ids);
+    run.words = rows(s_.batch.words);
+    run.bytes = rows(s_.batch.bytes);
+    run.codepoints = rows(s_.batch.codepoints);
+    run.probabilities = s_.probabilities.data() + first * labels;
+    run.labels = labels;
+    return run;
   }
 
   void decode(const Window& window) {
@@ -308,21 +291,12 @@ class Analyzer {
   const CancelToken* cancel_;
   AnalyzeScratch& s_;
   WindowPlan plan_;
+  size_t batch_tokens_ = 0;  // windows collect until there are so many; results do not depend on it
   std::span<const std::string_view> texts_;
   std::span<Analysis> results_;
 };
 
 }  // namespace
-
-WindowExtent window_extent(size_t index, size_t tokens, size_t room, size_t stride) {
-  const size_t begin = index * (room - stride);
-  const size_t end = std::min(tokens, begin + room);
-  // The border with the next window lies in the middle of what both show: a token t of it is room - 1 - (t - begin)
-  // tokens from this window's end and t - (begin + room - stride) from the next one's beginning.
-  const size_t own_begin = index == 0 ? 0 : begin + (stride + 1) / 2;
-  const size_t own_end = end == tokens ? tokens : end - stride + (stride + 1) / 2;
-  return {begin, end, own_begin, own_end};
-}
 
 Analysis Engine::analyze(std::string_view text, const AnalyzeOptions& options) const {
   Analysis result;

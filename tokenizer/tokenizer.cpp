@@ -1,5 +1,6 @@
 #include "octobert/tokenizer.h"
 
+#include <array>
 #include <string>
 
 #include "octobert/error.h"
@@ -7,6 +8,7 @@
 #include "tokenizer/decode.h"
 #include "tokenizer/frozen_view.h"
 #include "tokenizer/text_encoder.h"
+#include "tokenizer/unicode_tables.h"
 
 namespace octobert {
 namespace {
@@ -22,6 +24,27 @@ void check_text_size(size_t size) {
   if (size >= UINT32_MAX) {
     throw Error(ErrorCode::kInvalidInput, "text: " + std::to_string(size) + " bytes, at most 2^32 - 2 are possible");
   }
+}
+
+// ASCII characters that a text can be cut behind: white space and punctuation, which end words. Only added tokens look
+// beyond: none may hold the character ("_" is a letter to single_word); those that take white space and those looked
+// for in the normalized text make all uncertain.
+std::array<bool, 128> cut_characters(const FrozenView& frozen) {
+  std::array<bool, 128> cut{};
+  if (frozen.has_normalized_patterns) return cut;
+  for (uint32_t c = 0; c < 128; ++c) {
+    const uint16_t flags = unicode::char_record(c).flags;
+    const bool ends_words = flags & (unicode::kWhitespace | unicode::kPunctuation);
+    cut[c] = ends_words && !(flags & (unicode::kRemoved | unicode::kWordChar));
+  }
+  for (const frozen::AddedToken& token : frozen.added) {
+    const std::string_view content = frozen.token(token.id);
+    if (content.empty() || (token.flags & (frozen::kLstrip | frozen::kRstrip))) return {};
+    for (const char c : content) {
+      if (static_cast<uint8_t>(c) < 128) cut[static_cast<uint8_t>(c)] = false;
+    }
+  }
+  return cut;
 }
 
 }  // namespace
@@ -42,6 +65,7 @@ struct Tokenizer::Impl {
   FrozenView frozen;
   TextEncoder encoder;
   size_t special_count;
+  std::array<bool, 128> cut_characters;
 
   void finish(bool is_pair, const TokenizeOptions& options, EncodeScratch& scratch, Encodings& out) const {
     make_chunks(frozen, is_pair, options, scratch, out);
@@ -59,6 +83,7 @@ Tokenizer Tokenizer::from_frozen(std::span<const std::byte> bytes, const std::st
   impl->frozen = read_frozen(bytes, source);
   impl->encoder = TextEncoder(impl->frozen);
   impl->special_count = impl->frozen.single.size() - 1;  // every piece but the text
+  impl->cut_characters = cut_characters(impl->frozen);
   return Tokenizer(std::move(impl));
 }
 
@@ -103,6 +128,11 @@ size_t Tokenizer::special_count() const { return impl_->special_count; }
 size_t Tokenizer::model_max_length() const { return impl_->frozen.header->model_max_length; }
 int32_t Tokenizer::unk_id() const { return static_cast<int32_t>(impl_->frozen.header->unk_id); }
 std::string_view Tokenizer::continuing_prefix() const { return impl_->frozen.prefix; }
+
+bool Tokenizer::can_cut_between(char before, char after) const {
+  const auto b = static_cast<uint8_t>(before);
+  return b < 128 && impl_->cut_characters[b] && after > ' ' && after < 0x7F;
+}
 
 std::string_view Tokenizer::token(int32_t id) const {
   return id < 0 ? std::string_view() : impl_->frozen.token(static_cast<uint32_t>(id));
