@@ -96,22 +96,28 @@ TextEncoder::TextEncoder(const FrozenView& frozen)
       always_escape_(frozen.has(frozen::kEscapeSpecials)) {
   if (has_raw_) raw_ = AddedTokenMatcher(frozen.raw_patterns, frozen.added);
   if (has_normalized_) normalized_ = AddedTokenMatcher(frozen.normalized_patterns, frozen.added);
+  fill_ascii();
+}
+
+void TextEncoder::fill_ascii() {
   ascii_.fill(Ascii::kOther);
   TokenBuffer one;
-  for (uint32_t c = 0; c < 128; ++c) {
+  OpenWord word;
+  for (uint32_t c = 1; c < 128; ++c) {
     const unicode::CharRecord& record = unicode::char_record(c);
-    lower_[c] = static_cast<uint8_t>(options_.lowercase ? c + static_cast<uint32_t>(record.lower) : c);
     if (options_.clean_text && (record.flags & unicode::kRemoved)) continue;
-    ascii_[c] = record.flags & unicode::kWhitespace    ? Ascii::kSpace
-                : record.flags & unicode::kPunctuation ? Ascii::kPunctuation
-                                                       : Ascii::kWord;
-    OpenWord word;
-    const auto byte = static_cast<uint8_t>(c);
-    WordSplitter splitter(model_, &byte, word, 0, one);
-    one.clear();
-    splitter(c, record, Place{});
-    splitter.finish_word();
-    punctuation_id_[c] = one.size() == 0 ? 0 : one.tokens()[0].id;
+    if (record.flags & unicode::kWhitespace) {
+      ascii_[c] = Ascii::kSpace;
+    } else if (record.flags & unicode::kPunctuation) {
+      ascii_[c] = Ascii::kPunctuation;
+      const auto byte = static_cast<uint8_t>(c);
+      one.clear();
+      WordSplitter(model_, &byte, word, 0, one)(c, record, Place{});
+      punctuation_id_[c] = one.tokens()[0].id;
+    } else {
+      ascii_[c] = Ascii::kWord;
+      letter_[c] = static_cast<uint8_t>(options_.lowercase ? c + static_cast<uint32_t>(record.lower) : c);
+    }
   }
 }
 
@@ -163,21 +169,64 @@ void TextEncoder::encode_valid(std::string_view text, bool escape, int64_t fixed
   }
 }
 
-// The general way: characters one by one through the normalizer, straight into words.
+// Words of ASCII alone, of which no neighbour changes anything. Returns where the general way has to go on: the
+// beginning of the word with the first other character, or the end. `continuations` are the bytes before that begin no
+// code point.
+const uint8_t* TextEncoder::encode_ascii(const uint8_t* at, const uint8_t* end, const uint8_t* text,
+                                         uint32_t continuations, uint32_t& word, TokenBuffer& out) const {
+  const auto place = [&](const uint8_t* p) {
+    const auto byte = static_cast<uint32_t>(p - text);
+    return Place{byte, byte - continuations};
+  };
+  while (at != end) {
+    const Ascii kind = ascii_[*at];
+    if (kind == Ascii::kSpace) {
+      ++at;
+    } else if (kind == Ascii::kPunctuation) {
+      out.reserve_more(1);
+      out.push({punctuation_id_[*at], word++, place(at), place(at + 1)});
+      ++at;
+    } else if (kind == Ascii::kWord) {
+      const uint8_t* past = at;
+      const Trie::Match match = model_.longest(at, end, letter_, past);
+      if (past != end && ascii_[*past] == Ascii::kOther) return at;
+      model_.encode_letters(at, past, match, word++, letter_, place, out);
+      at = past;
+    } else {
+      return at;
+    }
+  }
+  return at;
+}
+
+// Characters one by one through the normalizer, straight into words; words of ASCII by the shorter way.
 uint32_t TextEncoder::encode_streaming(std::string_view text, Place at, size_t end, uint32_t word,
                                        EncodeScratch& scratch, TokenBuffer& out) const {
   const uint8_t* bytes = data(text);
   WordSplitter splitter(model_, bytes, scratch.word, word, out);
   Normalizer normalizer(options_, scratch.run, splitter);
-  while (at.byte < end) {
-    const uint32_t size = utf8::sequence_size(bytes[at.byte]);
-    normalizer.put(utf8::decode(bytes + at.byte, size), at);
-    at.byte += size;
-    ++at.code_point;
+  while (true) {
+    word = splitter.word();
+    const auto ascii_end = static_cast<uint32_t>(
+        encode_ascii(bytes + at.byte, bytes + end, bytes, at.byte - at.code_point, word, out) - bytes);
+    splitter.set_word(word);
+    at = {ascii_end, ascii_end - (at.byte - at.code_point)};
+    if (at.byte == end) return word;
+    // Up to white space or punctuation of ASCII, after which nothing is left open.
+    bool open = true;
+    while (open && at.byte < end) {
+      const uint8_t lead = bytes[at.byte];
+      const uint32_t size = utf8::sequence_size(lead);
+      normalizer.put(utf8::decode(bytes + at.byte, size), at);
+      at.byte += size;
+      ++at.code_point;
+      open = ascii_[lead] == Ascii::kWord || ascii_[lead] == Ascii::kOther;
+    }
+    if (open) {
+      normalizer.finish();
+      splitter.finish_word();
+    }
   }
-  normalizer.finish();
-  splitter.finish_word();
-  return splitter.word();
 }
 
 // Added tokens that are matched in the normalized text need all of it before it is split into words.

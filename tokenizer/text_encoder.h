@@ -51,12 +51,15 @@ class TextEncoder {
     kWord,         // part of a word
     kSpace,        // white space
     kPunctuation,  // a word of its own
-    kOther,        // not ASCII, or dropped by clean_text: the general way
+    kOther,        // not ASCII, dropped by clean_text, or NUL: the general way
   };
 
+  void fill_ascii();
   void encode_valid(std::string_view text, bool escape, int64_t word, EncodeScratch& scratch, TokenBuffer& out) const;
   uint32_t encode_streaming(std::string_view text, Place at, size_t end, uint32_t word, EncodeScratch& scratch,
                             TokenBuffer& out) const;
+  const uint8_t* encode_ascii(const uint8_t* at, const uint8_t* end, const uint8_t* text, uint32_t continuations,
+                              uint32_t& word, TokenBuffer& out) const;
   uint32_t encode_normalized(std::string_view text, Place at, size_t end, bool escape, uint32_t word,
                              EncodeScratch& scratch, TokenBuffer& out) const;
 
@@ -65,7 +68,7 @@ class TextEncoder {
   AddedTokenMatcher raw_, normalized_;
   bool has_raw_ = false, has_normalized_ = false, always_escape_ = false;
   std::array<Ascii, 256> ascii_{};
-  std::array<uint8_t, 128> lower_{};            // of kWord
+  std::array<uint8_t, 256> letter_{};           // normalized character of kWord; 0 for the others
   std::array<uint32_t, 128> punctuation_id_{};  // of kPunctuation
 };
 

@@ -80,10 +80,13 @@ class WordSplitter {
     if (open_.chars == 0) open_.first = source;
     open_.last = source;
     if (++open_.chars > model_.max_chars()) return;
-    uint8_t utf8[4];
-    const uint32_t size = utf8::encode(cp, utf8);
-    open_.bytes.insert(open_.bytes.end(), utf8, utf8 + size);
-    open_.places.insert(open_.places.end(), size, source);
+    // Written in place: this is the inner loop of text that is not ASCII.
+    const size_t at = open_.bytes.size();
+    open_.bytes.resize(at + 4);
+    open_.places.resize(at + 4, source);
+    const size_t size = at + utf8::encode(cp, open_.bytes.data() + at);
+    open_.bytes.resize(size);
+    open_.places.resize(size);
   }
 
   const WordPiece& model_;

@@ -2,6 +2,7 @@
 #ifndef OCTOBERT_TOKENIZER_WORDPIECE_H_
 #define OCTOBERT_TOKENIZER_WORDPIECE_H_
 
+#include <array>
 #include <cstdint>
 
 #include "tokenizer/frozen_view.h"
@@ -22,6 +23,43 @@ class WordPiece {
   uint32_t unk_id() const { return unk_id_; }
   // Code points of a word beyond which it is one [UNK].
   uint32_t max_chars() const { return max_chars_; }
+
+  // The same for a word of ASCII in the source itself, `letters` giving the normalized form of each byte. First the
+  // longest piece at its beginning, which on the way finds the word's end (`past`: the first byte without a letter) ...
+  Trie::Match longest(const uint8_t* word, const uint8_t* end, const std::array<uint8_t, 256>& letters,
+                      const uint8_t*& past) const {
+    const uint8_t* at = word;
+    Trie::Match match;
+    uint32_t unit = Trie::kRoot;
+    for (; at != end; ++at) {
+      const uint8_t letter = letters[*at];
+      if (letter == 0) break;
+      unit = vocabulary_.child(unit, letter);
+      if (unit == Trie::kNone) {
+        while (at != end && letters[*at] != 0) ++at;
+        break;
+      }
+      if (const uint32_t value = vocabulary_.value(unit)) match = {static_cast<uint32_t>(at + 1 - word), value};
+    }
+    past = at;
+    return match;
+  }
+  // ... then the rest.
+  template <typename PlaceOf>
+  void encode_letters(const uint8_t* word, const uint8_t* end, Trie::Match match, uint32_t index,
+                      const std::array<uint8_t, 256>& letters, const PlaceOf& place, TokenBuffer& out) const {
+    const auto size = static_cast<size_t>(end - word);
+    out.reserve_more(size);
+    const size_t before = out.size();
+    for (const uint8_t* at = word; size <= max_chars_ && match.value != 0;) {
+      out.push({match.value - 1, index, place(at), place(at + match.size)});
+      at += match.size;
+      if (at == end) return;
+      match = continuation_ == Trie::kNone ? Trie::Match{} : longest_letters(at, end, letters);
+    }
+    out.truncate(before);
+    out.push({unk_id_, index, place(word), place(end)});
+  }
 
   // Appends the pieces of [word, end), which is not empty and of at most max_chars() code points. `places` gives what
   // a piece stands for: Place begin(const uint8_t* first), Place end(const uint8_t* past_last).
@@ -44,6 +82,17 @@ class WordPiece {
   }
 
  private:
+  Trie::Match longest_letters(const uint8_t* at, const uint8_t* end, const std::array<uint8_t, 256>& letters) const {
+    Trie::Match match;
+    uint32_t unit = continuation_;
+    for (const uint8_t* p = at; p != end;) {
+      unit = vocabulary_.child(unit, letters[*p++]);
+      if (unit == Trie::kNone) break;
+      if (const uint32_t value = vocabulary_.value(unit)) match = {static_cast<uint32_t>(p - at), value};
+    }
+    return match;
+  }
+
   Trie vocabulary_;
   uint32_t continuation_ = Trie::kNone;  // where the trie's strings that begin with the prefix go on
   uint32_t unk_id_ = 0;

@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   size -= 2;
   if (edits == 0xFFFF) {
     std::vector<std::byte> bytes(size);  // aligned
-    std::memcpy(bytes.data(), data, size);
+    std::transform(data, data + size, bytes.begin(), [](uint8_t byte) { return std::byte{byte}; });
     use(bytes, "[CLS] ab a \u00e9\u4e2d");
     return 0;
   }
