@@ -92,6 +92,10 @@ Case read_ids(const std::string& path, const ModelInfo& info) {
     Call call;
     for (const auto& text : value) {
       const std::vector<int32_t> ids = parse_id_array(text.dump(), origin, info.vocab_size);
+      if (ids.empty() || ids.size() > static_cast<size_t>(info.max_positions)) {
+        throw Error(ErrorCode::kInvalidInput,
+                    fmt::format("{}: a text of {} ids: expected 1 to {}", origin, ids.size(), info.max_positions));
+      }
       call.ids.insert(call.ids.end(), ids.begin(), ids.end());
       call.offsets.push_back(static_cast<int32_t>(call.ids.size()));
     }
@@ -240,7 +244,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->type_name("F.jsonl")
       ->excludes(shapes);
   command->add_option("--seconds", options->seconds, "Time for each shape at least; default: 2")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(CLI::Range(0.0, 86400.0).description(""))
       ->type_name("X");
   command->add_flag("--json", options->json, "One JSON object a shape");
   add_engine_options(*command, options->open);

@@ -9,7 +9,7 @@ namespace octobert::apps {
 
 void add_threads_option(CLI::App& command, int& threads) {
   command.add_option("--threads", threads, "Threads; 0, the default: the physical cores that this process may use")
-      ->check(CLI::Range(0, 4096))
+      ->check(CLI::Range(0, 4096).description(""))
       ->type_name("N");
 }
 

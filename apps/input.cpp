@@ -119,9 +119,8 @@ InputText parse_json_line(std::string_view line, bool pairs, InvalidUtf8 policy,
 }  // namespace
 
 void add_input_options(CLI::App& command, InputOptions& options) {
-  // Without extra arguments: with them CLI11 takes a text that begins with '[' and ends with ']' for a list.
   command.add_option("TEXT", options.texts, "Texts; with none, and no file, they come from standard input, one a line")
-      ->allow_extra_args(false);
+      ->type_name("");
   command.add_option("--file", options.files, "Read texts from a file, one a line; - is standard input")
       ->allow_extra_args(false)
       ->type_name("F");

@@ -140,7 +140,7 @@ std::string as_text(const nlohmann::ordered_json& json) {
                   json["format_version"].get<int>(), json["numerics_version"].get<int>());
   for (const char* part : {"config", "provenance", "report"}) {
     if (!json[part].empty()) out += fmt::format("{}:\n", part);
-    for (const auto& [key, value] : json[part].items()) out += fmt::format("  {:<20} {}\n", key, plain(value));
+    for (const auto& [key, value] : json[part].items()) out += fmt::format("  {:<34} {}\n", key, plain(value));
   }
   out += "labels:";
   for (const auto& label : json["labels"]) out += " " + plain(label);

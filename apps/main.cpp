@@ -25,6 +25,24 @@ void keep_standard_streams() {
   }
 }
 
+// CLI11 takes an argument like "[SEP]" or "[1, 2]" for a list and strips it of its brackets. A NUL at the end, which no
+// argument of a process can hold, keeps it from doing so; a transformation of every option takes it away again.
+void protect_brackets(std::vector<std::string>& arguments) {
+  for (std::string& argument : arguments) {
+    if (argument.starts_with('[') && argument.ends_with(']')) argument += '\0';
+  }
+}
+
+void unprotect_brackets(CLI::App& app) {
+  const auto strip = [](std::string value) {
+    if (value.ends_with('\0')) value.pop_back();
+    return value;
+  };
+  for (CLI::App* command : app.get_subcommands(nullptr)) {
+    for (CLI::Option* option : command->get_options()) option->transform(strip, "");
+  }
+}
+
 int parse_and_act(int argc, char** argv) {
   CLI::App app("octobert: BERT token classification in 8 bits, on CPUs", "octobert");
   app.set_version_flag("--version", "octobert " OCTOBERT_VERSION);
@@ -40,8 +58,10 @@ int parse_and_act(int argc, char** argv) {
   add_inspect(app, action);
   add_info(app, action);
   add_bench(app, action);
+  unprotect_brackets(app);
   try {
     std::vector<std::string> arguments = repeat_list_options({argv + std::min(argc, 1), argv + argc});
+    protect_brackets(arguments);
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
     app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {

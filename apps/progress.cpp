@@ -12,6 +12,7 @@ namespace {
 
 constexpr auto kRedrawInterval = std::chrono::milliseconds(50);
 constexpr size_t kBarWidth = 24;
+constexpr size_t kMostLines = 20;
 
 bool draws_in_place() {
   const char* term = std::getenv("TERM");
@@ -29,35 +30,33 @@ void print(const std::string& text) {
 Progress::Progress(bool quiet) : quiet_(quiet), terminal_(draws_in_place()) {}
 
 Progress::~Progress() {
-  if (terminal_ && !quiet_ && !stage_.empty()) print("\r\x1b[K");
+  if (drawn_) print("\r\x1b[K");
 }
 
 void Progress::update(std::string_view stage, std::string_view item, size_t done, size_t total) {
-  if (quiet_) return;
-  const bool begins = stage != stage_;
-  const bool ends = done >= total;
-  if (begins) {
-    stage_ = stage;
-    stage_ended_ = false;
-  }
+  if (quiet_ || total == 0) return;
   if (terminal_) {
-    const auto now = std::chrono::steady_clock::now();
-    if (!begins && !ends && now - drawn_ < kRedrawInterval) return;
-    drawn_ = now;
-    draw(item, done, total);
+    draw(stage, item, std::min(done, total), total);
   } else {
-    if (begins) print(fmt::format("{}: 0 of {}\n", stage_, total));
-    if (ends && !stage_ended_) print(fmt::format("{}: {} of {}\n", stage_, done, total));
-    stage_ended_ = stage_ended_ || ends;
+    print_line(item, std::min(done, total), total);
   }
 }
 
-void Progress::draw(std::string_view item, size_t done, size_t total) const {
-  const size_t filled = total == 0 ? kBarWidth : std::min(kBarWidth, kBarWidth * done / total);
+void Progress::draw(std::string_view stage, std::string_view item, size_t done, size_t total) {
+  const auto now = std::chrono::steady_clock::now();
+  if (drawn_ && done < total && now - drawn_at_ < kRedrawInterval) return;
+  drawn_ = true;
+  drawn_at_ = now;
   std::string bar;
-  for (size_t i = 0; i < kBarWidth; ++i) bar += i < filled ? "█" : "░";
-  print(fmt::format("\r\x1b[K{:<9} {} {:>3} %  {}", stage_, bar, total == 0 ? 100 : std::min(done, total) * 100 / total,
-                    item));
+  for (size_t i = 0; i < kBarWidth; ++i) bar += i < kBarWidth * done / total ? "█" : "░";
+  print(fmt::format("\r\x1b[K{} {:>3} %  {} {}", bar, 100 * done / total, stage, item));
+}
+
+void Progress::print_line(std::string_view item, size_t done, size_t total) {
+  const size_t line = kMostLines * done / total;
+  if (line == last_line_) return;
+  last_line_ = line;
+  print(fmt::format("{} of {}{}{}\n", done, total, item.empty() ? "" : ": ", item));
 }
 
 }  // namespace octobert::apps

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <string>
 #include <string_view>
 
 namespace octobert::apps {
@@ -16,17 +15,18 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `done` of `total` steps of `stage` are finished; `item` is what is being worked on. On a terminal drawn at most
-  // 20 times a second; elsewhere a line when a stage begins and one when it ends.
+  // `done` of `total` steps are finished; `stage` says what is done to `item` now. On a terminal drawn at most 20 times
+  // a second; elsewhere at most 20 lines for all the steps.
   void update(std::string_view stage, std::string_view item, size_t done, size_t total);
 
  private:
-  void draw(std::string_view item, size_t done, size_t total) const;
+  void draw(std::string_view stage, std::string_view item, size_t done, size_t total);
+  void print_line(std::string_view item, size_t done, size_t total);
 
   bool quiet_, terminal_;
-  std::string stage_;
-  bool stage_ended_ = false;
-  std::chrono::steady_clock::time_point drawn_{};
+  bool drawn_ = false;
+  size_t last_line_ = 0;  // in twentieths of the total
+  std::chrono::steady_clock::time_point drawn_at_{};
 };
 
 }  // namespace octobert::apps

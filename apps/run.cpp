@@ -195,10 +195,10 @@ void add_analysis_options(CLI::App& command, RunOptions& options) {
       ->excludes(stride);
   command.add_option("--ignore-labels", options.ignore_labels, "Labels to leave out; default: O; \"\" for none")
       ->allow_extra_args(false)
-      ->type_name("LABEL ...");
+      ->type_name("LABEL");
   command.add_option("--min-score", options.min_scores, "Leave out entities below this score (of this label)")
       ->allow_extra_args(false)
-      ->type_name("X|LABEL=X ...");
+      ->type_name("X|LABEL=X");
   command.add_flag("--label-scores", analyze.label_scores, "With --json: the probabilities of all labels");
 }
 
@@ -239,7 +239,7 @@ void add_run(CLI::App& app, Action& action) {
                                   "A line is words with spaces between; one label a word comes out");
   command->get_option("--jsonl")->excludes(words);
   command->add_option("--document", options->input.documents, "Files that are one text each, line breaks and all")
-      ->type_name("F ...");
+      ->type_name("F");
   add_analysis_options(*command, *options);
   auto* json = command->add_flag("--json", options->json, "One JSON object a text");
   command->add_flag("--conll", options->conll, "Columns: WORD TAB LABEL")->excludes(json);

@@ -1,21 +1,177 @@
-// octobert verify: is this copy of the model, on this machine, the one that was made?
+// octobert verify: is this copy of the model, on this machine, the one that was made? And, with its checkpoint: what
+// has quantization changed?
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/command.h"
+#include "apps/compare.h"
+#include "apps/input.h"
 #include "apps/output.h"
+#include "apps/progress.h"
+#include "engine/engine_access.h"
 #include "engine/verify_vectors.h"
 
 namespace octobert::apps {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 struct VerifyOptions {
-  std::string model;
+  std::string model, checkpoint;
   OpenOptions open;
-  bool json = false;
+  std::vector<std::string> texts, conll;
+  std::optional<double> min_agreement;
+  bool json = false, jsonl = false, quiet = false;
 };
+
+// Texts to compare on: a file, or the model's own test vectors.
+struct Source {
+  std::string name;
+  std::vector<std::string> texts;              // without labels
+  std::vector<converter::Sentence> sentences;  // with
+};
+
+Source read_texts(const std::string& path, bool jsonl) {
+  Source source{path, {}, {}};
+  InputOptions input;
+  input.files = {path};
+  input.jsonl = jsonl;
+  TextReader reader(input, InvalidUtf8::kReplace);
+  std::vector<InputText> batch;
+  while (reader.next(batch)) {
+    for (InputText& item : batch) source.texts.push_back(std::move(item.text));
+  }
+  return source;
+}
+
+std::vector<Source> read_sources(const VerifyOptions& options, const Engine& engine) {
+  std::vector<Source> sources;
+  for (const std::string& path : options.texts) sources.push_back(read_texts(path, options.jsonl));
+  for (const std::string& path : options.conll) sources.push_back({path, {}, converter::read_conll(path)});
+  if (sources.empty()) {
+    Source vectors{"test vectors", {}, {}};
+    for (const TestVectorView& vector : read_test_vectors(EngineAccess::file(engine))) {
+      vectors.texts.emplace_back(vector.text);
+    }
+    sources.push_back(std::move(vectors));
+  }
+  return sources;
+}
+
+void add_counts(const converter::EntityCounts& from, converter::EntityCounts& to) {
+  to.expected += from.expected;
+  to.found += from.found;
+  to.correct += from.correct;
+}
+
+void add_scores(const converter::EntityScores& from, converter::EntityScores& to) {
+  add_counts(from.all, to.all);
+  for (const auto& [type, counts] : from.by_type) add_counts(counts, to.by_type[type]);
+}
+
+void add_comparison(const Comparison& from, Comparison& to) {
+  to.words += from.words;
+  to.agreeing += from.agreeing;
+  to.labelled = to.labelled || from.labelled;
+  add_scores(from.float_scores, to.float_scores);
+  add_scores(from.model_scores, to.model_scores);
+}
+
+Json counts_json(const converter::EntityCounts& counts) {
+  return {{"precision", counts.precision()}, {"recall", counts.recall()}, {"f1", counts.f1()},
+          {"expected", counts.expected},     {"found", counts.found},     {"correct", counts.correct}};
+}
+
+Json scores_json(const converter::EntityScores& scores) {
+  Json json = counts_json(scores.all);
+  json["by_label"] = Json::object();
+  for (const auto& [type, counts] : scores.by_type) json["by_label"][type] = counts_json(counts);
+  return json;
+}
+
+Json comparison_json(const Comparison& comparison) {
+  Json json = {{"agreement", comparison.agreement()}, {"words", comparison.words}, {"agreeing", comparison.agreeing}};
+  if (comparison.labelled) {
+    json["float"] = scores_json(comparison.float_scores);
+    json["model"] = scores_json(comparison.model_scores);
+  }
+  return json;
+}
+
+// What the comparison with the checkpoint found, for all sources and for each.
+struct Compared {
+  Comparison all;
+  std::vector<std::pair<std::string, Comparison>> files;
+  std::vector<LayerSqnr> sqnr;
+};
+
+Compared compare(const VerifyOptions& options, const Engine& engine) {
+  const std::vector<Source> sources = read_sources(options, engine);
+  const ModelPair pair(engine, options.checkpoint, options.open);
+  Compared result;
+  Progress bar(options.quiet || options.json);
+  for (const Source& source : sources) {
+    const auto progress = [&](size_t done, size_t total) { bar.update("comparing on", source.name, done, total); };
+    const Comparison comparison =
+        source.sentences.empty() ? pair.compare(source.texts, progress) : pair.compare(source.sentences, progress);
+    add_comparison(comparison, result.all);
+    result.files.emplace_back(source.name, comparison);
+  }
+  const Source& first = sources.front();
+  result.sqnr = pair.sqnr(first.sentences.empty() ? pair.encode(first.texts) : pair.encode(first.sentences));
+  return result;
+}
+
+std::string scores_line(const std::string& name, const converter::EntityCounts& f, const converter::EntityCounts& m) {
+  return fmt::format("  {:<12} {:>8} {:>8.2f} {:>8.2f} {:>8.2f}   {:>8.2f} {:>8.2f} {:>8.2f}\n", name, f.expected,
+                     100 * f.precision(), 100 * f.recall(), 100 * f.f1(), 100 * m.precision(), 100 * m.recall(),
+                     100 * m.f1());
+}
+
+std::string scores_text(const Comparison& all) {
+  const converter::EntityCounts none;
+  std::string out =
+      fmt::format("entities, %:{:>9} {:>26}   {:>26}\n  {:<12} {:>8} {:>8} {:>8} {:>8}   {:>8} {:>8} {:>8}\n", "",
+                  "float model", "this model", "label", "in text", "P", "R", "F1", "P", "R", "F1");
+  for (const auto& [type, counts] : all.float_scores.by_type) {
+    const auto found = all.model_scores.by_type.find(type);
+    out += scores_line(printable(type), counts, found == all.model_scores.by_type.end() ? none : found->second);
+  }
+  return out + scores_line("all", all.float_scores.all, all.model_scores.all);
+}
+
+std::string compared_text(const Compared& compared) {
+  std::string out = "words with the float model's label:\n";
+  const auto line = [&out](const std::string& name, const Comparison& c) {
+    out += fmt::format("  {:<32} {:>8.3f} % of {}\n", name, 100 * c.agreement(), c.words);
+  };
+  for (const auto& [name, comparison] : compared.files) line(name, comparison);
+  if (compared.files.size() > 1) line("all", compared.all);
+  if (compared.all.labelled) out += scores_text(compared.all);
+  out += "signal-to-quantization-noise, dB, lowest first:\n";
+  std::vector<LayerSqnr> sorted = compared.sqnr;
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.decibel < b.decibel; });
+  for (const LayerSqnr& layer : sorted) out += fmt::format("  {:<32} {:>8.2f}\n", layer.name, layer.decibel);
+  return out;
+}
+
+void add_compared(const Compared& compared, Json& json) {
+  json.update(comparison_json(compared.all));
+  for (const auto& [name, comparison] : compared.files) {
+    Json file = {{"file", name}};
+    file.update(comparison_json(comparison));
+    json["files"].push_back(file);
+  }
+  for (const LayerSqnr& layer : compared.sqnr) {
+    // Equal results have no noise; JSON has no infinity.
+    json["sqnr_db"][layer.name] = std::isfinite(layer.decibel) ? Json(layer.decibel) : Json();
+  }
+}
 
 int run_verify(const VerifyOptions& options) {
   OpenOptions open = options.open;
@@ -25,26 +181,44 @@ int run_verify(const VerifyOptions& options) {
   for (const VectorMismatch& mismatch : vectors.mismatches) {
     print_message(fmt::format("{}: test vector {}: {}", options.model, mismatch.vector, mismatch.message));
   }
-  Output output;
-  if (options.json) {
-    const nlohmann::ordered_json json = {{"file", options.model},
-                                         {"isa", engine.isa()},
-                                         {"vectors", vectors.vectors},
-                                         {"vector_mismatches", vectors.mismatches.size()}};
-    output.text() = json.dump() + "\n";
-  } else {
-    output.text() =
-        fmt::format("{}: every checksum right; {} of {} test vectors equal ({} tokens, {})\n", options.model,
-                    vectors.vectors - vectors.mismatches.size(), vectors.vectors, vectors.tokens, engine.isa());
+  bool met = vectors.mismatches.empty();
+  Json json = {{"file", options.model},
+               {"isa", engine.isa()},
+               {"vectors", vectors.vectors},
+               {"vector_mismatches", vectors.mismatches.size()}};
+  std::string text =
+      fmt::format("{}: every checksum right; {} of {} test vectors equal ({} tokens, {})\n", options.model,
+                  vectors.vectors - vectors.mismatches.size(), vectors.vectors, vectors.tokens, engine.isa());
+  if (!options.checkpoint.empty()) {
+    const Compared compared = compare(options, engine);
+    add_compared(compared, json);
+    text += compared_text(compared);
+    for (const auto& [name, comparison] : compared.files) {
+      if (!options.min_agreement || comparison.agreement() >= *options.min_agreement) continue;
+      met = false;
+      print_message(
+          fmt::format("{}: agreement {:.5f} is below {}", name, comparison.agreement(), *options.min_agreement));
+    }
   }
+  Output output;
+  output.text() = options.json ? json.dump() + "\n" : text;
   output.flush();
-  return vectors.mismatches.empty() ? kExitOk : kExitBarNotMet;
+  return met ? kExitOk : kExitBarNotMet;
 }
 
 constexpr const char* kExamples = R"(Examples:
   octobert verify model.octo
+  octobert verify model.octo --against my-checkpoint --conll test.tsv --min-agreement 0.997
+  octobert verify model.octo --against my-checkpoint --text news.txt chats.txt --json
 
-Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if a test vector comes out different.)";
+Every checksum is checked and the file's own test vectors are replayed: ids and logits must come out bit for bit. With
+--against the float model of the checkpoint runs beside it; words are compared by the label of their first piece,
+entities by exact span and type (I-X after O or another type opens one). The signal-to-quantization-noise ratios are
+those of the first 4096 tokens of the first file. --json: fractions of 1, for all files and for each:
+  {"vectors","vector_mismatches","agreement","float":{"f1",...},"model":{"f1",...},"files":[...],"sqnr_db":{...}}
+
+Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if a test vector comes out different, or a
+file's agreement is below --min-agreement.)";
 
 }  // namespace
 
@@ -53,7 +227,19 @@ void add_verify(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("verify", "Replay the file's test vectors; compare with the float model");
   command->footer(kExamples);
   command->add_option("MODEL", options->model, "Packed model")->required()->type_name("M.octo");
+  auto* against = command->add_option("--against", options->checkpoint, "The checkpoint that the model was made from")
+                      ->type_name("CHECKPOINT_DIR");
+  command->add_option("--text", options->texts, "Compare on these texts, one a line")->needs(against)->type_name("F");
+  command->add_option("--conll", options->conll, "Compare on these sentences: WORD TAB LABEL, an empty line after each")
+      ->needs(against)
+      ->type_name("F");
+  command->add_flag("--jsonl", options->jsonl, "Lines of --text are JSON: strings, or objects with \"text\"");
+  command->add_option("--min-agreement", options->min_agreement, "Least share (0 to 1) of words with the float label")
+      ->needs(against)
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->type_name("X");
   command->add_flag("--json", options->json, "As a JSON object");
+  command->add_flag("--quiet", options->quiet, "No progress");
   add_engine_options(*command, options->open);
   command->callback([options, &action] { action = [options] { return run_verify(*options); }; });
 }

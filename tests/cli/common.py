@@ -50,13 +50,14 @@ class Case(unittest.TestCase):
         """The expected exit status, and neither a crash nor its traces."""
         for mark in CRASH_MARKS:
             self.assertNotIn(mark, stderr, f"{arguments}")
-        self.assertEqual(returncode, expect, f"octobert {' '.join(map(str, arguments))[:300]}\n{stderr.decode()[:3000]}")
+        command = " ".join(map(str, arguments))[:300]
+        self.assertEqual(returncode, expect, f"octobert {command}\n{stderr.decode(errors='replace')[:3000]}")
 
     def fails(self, *arguments, says=(), status=EXIT_FAILURE, **more):
         """Fails with this status, prints nothing on standard output, and names all of `says` on standard error."""
         done = self.run_command(*arguments, expect=status, **more)
         self.assertEqual(done.stdout, b"")
-        error = done.stderr.decode()
+        error = done.stderr.decode(errors="replace")
         if status != EXIT_USAGE:
             self.assertTrue(error.startswith("octobert: "), error)
         for word in [says] if isinstance(says, str) else says:

@@ -47,7 +47,7 @@ class Converting(Case):
 
     def test_bar_that_is_not_met_writes_nothing(self):
         # Nearly equal logits, so that rounding flips labels: no 8-bit form agrees everywhere.
-        self.refused(TINY_CHECKPOINT, "agreement", "--min-agreement", "1", status=EXIT_BAR_NOT_MET)
+        self.refused(TINY_CHECKPOINT, "nothing is written", "--min-agreement", "1", status=EXIT_BAR_NOT_MET)
 
     def test_labels(self):
         labels = json.loads((TINY_CHECKPOINT / "config.json").read_text())["id2label"]
@@ -68,7 +68,7 @@ class Converting(Case):
         folder = self.copy()
         (folder / "config.json").unlink()
         self.refused(folder, "config.json")
-        for content in ("", "{", "[]", "null", '{"a":1}', b"\xff\xfe", '{"hidden_size": "wide"}'):
+        for content in ("", "{", "[]", "null", b"\xff\xfe", '{"hidden_size": "wide"}'):
             self.refused(self.with_config(content), "config.json")
         for field, value in (("hidden_size", 65), ("hidden_size", -1), ("hidden_size", 10**12), ("num_hidden_layers", 99),
                              ("num_attention_heads", 0), ("num_attention_heads", 7), ("vocab_size", 5),

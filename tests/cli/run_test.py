@@ -27,9 +27,9 @@ class Entities(Case):
             self.assertTrue(0 < e["score"] <= 1)
 
     def test_offsets_in_three_units(self):
-        text = "😀 Ömer traf Angela Merkel in Zürich, naïve 日本 Tokyo."
+        text = "😀 Zürich, naïve 日本: " + SENTENCE
         found = self.entities(text)
-        self.assertIn("Angela Merkel", [e["text"] for e in found])
+        self.assertIn("Tim Cook", [e["text"] for e in found])
         for e in found:
             begin, end = e["codepoints"]
             self.assertEqual(text[begin:end], e["text"])
@@ -67,13 +67,15 @@ class Entities(Case):
 
     def test_long_text_is_windowed_or_cut_as_asked(self):
         text = "Nothing to see here. " * 300 + SENTENCE
-        self.assertEqual([(e["label"], e["text"]) for e in self.entities(text)], PEOPLE)
+        people = [text for label, text in PEOPLE if label == "PER"]
+        self.assertEqual([e["text"] for e in self.entities(text) if e["label"] == "PER"], people)
         (cut,) = self.json_lines("run", NER, text, "--json", "--truncate")
         self.assertEqual((cut["truncated"], cut["entities"]), (True, []))
         (reference,) = self.json_lines("run", NER, text, "--json", "--strategy", "simple")
         self.assertEqual((reference["truncated"], reference["entities"]), (True, []))
         (windows,) = self.json_lines("run", NER, text, "--json", "--strategy", "simple", "--stride", "32")
-        self.assertEqual([e["entity_group"] for e in windows["entities"]], [label for label, _ in PEOPLE])
+        self.assertEqual([e["word"] for e in windows["entities"] if e["entity_group"] == "PER"],
+                         [name.lower() for name in people])
         (short,) = self.json_lines("run", NER, SENTENCE, "--json", "--truncate", "--max-length", "6")
         self.assertTrue(short["truncated"])
         done = self.run_command("run", NER, SENTENCE, "--truncate", "--max-length", "6")
@@ -96,7 +98,7 @@ class Inputs(Case):
     def test_sources_in_order(self):
         a, d = self.write("a.txt", "two\nthree\r\n\nlast without a break"), self.write("d.txt", "one\ndocument\n")
         self.assertEqual(self.texts("one", "--file", a, "--document", d, a),
-                         ["one", "two", "three", "", "last without a break", "one\ndocument\n", a.read_text(newline="")])
+                         ["one", "two", "three", "", "last without a break", "one\ndocument\n", a.read_bytes().decode()])
         self.assertEqual(self.texts("--file", "-", stdin="x\ny"), ["x", "y"])
         self.assertEqual(self.texts(stdin="x\ny\n"), ["x", "y"])
         self.assertEqual(self.texts(stdin=""), [])

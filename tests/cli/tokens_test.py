@@ -39,14 +39,14 @@ class Tokenize(Case):
     def test_faults(self):
         self.fails("tokenize", self.folder, "x", says=str(self.folder))
         self.fails("tokenize", NER, "--jsonl", '{"text": "a", "pair": 1}', says=["text 1", "pair"])
-        self.fails("tokenize", NER, "--max-length", "2", "x", says="")
-        self.fails("tokenize", NER, "--max-length", "8", "--stride", "6", "x y z a b c d e f g", says="")
+        self.fails("tokenize", NER, "--max-length", "1", "x", says="text 1: ")
+        self.fails("tokenize", NER, "--max-length", "8", "--stride", "6", "x y z a b c d e f g", says="stride")
 
 
 class Logits(Case):
     def logits(self, *arguments, **more):
         out = self.folder / "out.safetensors"
-        done = self.run_command("logits", *arguments, "-o", out, **more)
+        done = self.run_command("logits", "-o", out, *arguments, **more)
         return read_safetensors(out), done.stderr.decode()
 
     def test_ids_and_logits_of_every_text(self):
