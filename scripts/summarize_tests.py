@@ -15,7 +15,8 @@ def read_junit(path: pathlib.Path):
         output = case.findtext("system-out") or ""
         skip = case.find("skipped")
         if skip is not None or case.get("status") in ("notrun", "disabled"):
-            skipped[skip_reason(output)].append(case.get("name"))
+            own = "" if skip is None else skip.text or skip.get("message") or ""  # GoogleTest's JUnit has it here
+            skipped[own.splitlines()[-1] if own and not output else skip_reason(output)].append(case.get("name"))
         elif case.find("failure") is not None or case.get("status") == "fail":
             failed.append(case.get("name"))
         else:

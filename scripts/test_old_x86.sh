@@ -16,7 +16,7 @@ mkdir -p "$(dirname "$prefix")"
 names=(cpu_test fp_guard_test kernels_test format_test)
 
 [[ -f $folder/build.ninja ]] || cmake --preset release "${CMAKE_ARGUMENTS[@]}" "-DCMAKE_CXX_COMPILER=$GXX" > /dev/null
-cmake --build "$folder" -j "$JOBS" --target "${names[@]}" octobert_cli
+run_quietly "building" cmake --build "$folder" -j "$JOBS" --target "${names[@]}" octobert_cli
 
 filter_of() {
   case $1 in
@@ -27,13 +27,17 @@ filter_of() {
   esac
 }
 
-# The command itself starts, knows the CPU, and tokenizes, computes and decodes.
-run_command() {
-  local cpu=$1 table=$2 out
-  out=$(qemu-x86_64 -cpu "$cpu" "$folder/bin/octobert" info 2> /dev/null) || { echo "octobert info FAILED on $cpu"; failures=$((failures + 1)); return; }
-  qemu-x86_64 -cpu "$cpu" "$folder/bin/octobert" verify tests/data/format/v1.octo > /dev/null 2>&1 ||
-    { echo "octobert verify FAILED on $cpu"; failures=$((failures + 1)); }
-  echo "octobert info, verify: done"
+# The command itself starts, chooses the same table, and gets a packed file's tokens and logits right.
+run_command() { # CPU TABLE
+  local used
+  used=$(qemu-x86_64 -cpu "$1" "$folder/bin/octobert" info 2> /dev/null | sed -n 's/^used: *//p') || true
+  if [[ $used == "$2" ]] && run_quietly "octobert verify on $1" \
+    qemu-x86_64 -cpu "$1" "$folder/bin/octobert" verify tests/data/format/v1.octo; then
+    echo "octobert             info, verify: passed"
+  else
+    echo "octobert on $1 FAILED: it uses '$used', expected '$2'"
+    failures=$((failures + 1))
+  fi
 }
 
 programs=("${names[@]/#/$folder/bin/}")
