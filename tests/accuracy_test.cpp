@@ -1,0 +1,112 @@
+// What quantization costs on real text, and what conversion costs on a model of real size. Minutes, not seconds.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "converter/compare.h"
+#include "converter/convert.h"
+#include "tests/shared_data.h"
+#include "tests/temporary_folder.h"
+
+namespace octobert::converter {
+namespace {
+
+const std::filesystem::path& model_folder() {
+  static const std::filesystem::path folder = test::source_folder() / "models/minilm-ner";
+  return folder;
+}
+
+Comparison compare_on(const char* set, const char* scheme) {
+  static const FloatModel reference(model_folder());
+  ConvertOptions options;
+  options.scheme = scheme;
+  const std::vector<std::byte> bytes = convert_to_memory(model_folder(), options);
+  const Engine engine = Engine::open_memory(bytes);
+  const std::vector<Sentence> sentences = read_conll(test::source_folder() / "data/ner" / set);
+  return compare_models(reference.engine(), engine, encode_sentences(engine, sentences), sentences);
+}
+
+void record(const Comparison& comparison) {
+  testing::Test::RecordProperty("agreement", std::to_string(comparison.agreement()));
+  testing::Test::RecordProperty("f1_float", std::to_string(comparison.reference.all.f1()));
+  testing::Test::RecordProperty("f1_model", std::to_string(comparison.model.all.f1()));
+}
+
+TEST(Accuracy, DynamicOnE1) {
+  const Comparison comparison = compare_on("E1.tsv", "dynamic");
+  record(comparison);
+  EXPECT_EQ(comparison.words, 52838U);
+  EXPECT_EQ(comparison.reference.all.expected, 4653U);
+  EXPECT_NEAR(comparison.reference.all.f1(), 0.694, 0.0005);  // what the model card says of the float model
+  EXPECT_GE(comparison.agreement(), 0.996);
+  EXPECT_LE(std::abs(comparison.model.all.f1() - comparison.reference.all.f1()), 0.002);
+}
+
+TEST(Accuracy, DynamicOnE2) {
+  const Comparison comparison = compare_on("E2.tsv", "dynamic");
+  record(comparison);
+  EXPECT_GE(comparison.agreement(), 0.996);
+}
+
+TEST(Accuracy, WeightOnlyOnE1) {
+  const Comparison comparison = compare_on("E1.tsv", "weight-only");
+  record(comparison);
+  EXPECT_GE(comparison.agreement(), 0.9985);
+  EXPECT_LE(std::abs(comparison.model.all.f1() - comparison.reference.all.f1()), 0.002);
+}
+
+// A checkpoint of BERT-base's width with few layers, in the folder.
+void make_base(const std::filesystem::path& folder, int layers, const char* dtype) {
+  const std::string command = "python3 '" + (test::source_folder() / "scripts/make_random_checkpoint.py").string() +
+                              "' '" + folder.string() + "' --shape base --dtype " + dtype + " --layers " +
+                              std::to_string(layers);
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+}
+
+// All layers have one size, so two conversions tell the whole model's.
+TEST(Size, BertBaseDynamic) {
+  const test::TemporaryFolder folder;
+  size_t sizes[2];
+  for (const int layers : {1, 2}) {
+    ASSERT_NO_FATAL_FAILURE(make_base(folder.path(), layers, "fp16"));
+    ConvertOptions options;
+    options.check = false;
+    sizes[layers - 1] = convert_to_memory(folder.path(), options).size();
+  }
+  const size_t twelve = sizes[0] + 11 * (sizes[1] - sizes[0]);
+  RecordProperty("bytes", std::to_string(twelve));
+  EXPECT_LE(twelve, 114'000'000U);
+}
+
+TEST(Memory, AtMostOneAndAHalfTensorsAndTheOutput) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take memory of their own";
+#endif
+  const test::TemporaryFolder folder;
+  ASSERT_NO_FATAL_FAILURE(make_base(folder.path(), 2, "fp32"));
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    try {
+      convert(folder.path(), folder / "m.octo");
+    } catch (const std::exception&) {
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  rusage usage{};
+  ASSERT_EQ(::wait4(child, &status, 0, &usage), child);
+  ASSERT_EQ(status, 0);
+  const double words = 30522.0 * 768 * 4, output = static_cast<double>(std::filesystem::file_size(folder / "m.octo"));
+  const double peak = static_cast<double>(usage.ru_maxrss) * 1024;
+  RecordProperty("peak_bytes", std::to_string(peak));
+  EXPECT_LE(peak, 1.5 * words + output);
+}
+
+}  // namespace
+}  // namespace octobert::converter

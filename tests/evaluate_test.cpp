@@ -1,0 +1,83 @@
+// CoNLL files, entities by exact span and type, labels by first piece.
+#include "converter/evaluate.h"
+
+#include <gtest/gtest.h>
+
+#include "octobert/error.h"
+#include "tests/temporary_folder.h"
+
+namespace octobert::converter {
+namespace {
+
+std::vector<Sentence> conll(const std::string& content) {
+  const test::TemporaryFolder folder;
+  test::write_file(folder / "t.tsv", content);
+  return read_conll(folder / "t.tsv");
+}
+
+TEST(Conll, Reads) {
+  const std::vector<Sentence> sentences = conll("-DOCSTART- -X- O O\n\nEU NNP I-NP B-ORG\r\nrejects\tO\n\n\n\n.\tO");
+  ASSERT_EQ(sentences.size(), 2U);
+  EXPECT_EQ(sentences[0].words, (std::vector<std::string>{"EU", "rejects"}));
+  EXPECT_EQ(sentences[0].labels, (std::vector<std::string>{"B-ORG", "O"}));
+  EXPECT_EQ(sentences[1].words, (std::vector<std::string>{"."}));
+  EXPECT_TRUE(conll("").empty());
+  EXPECT_TRUE(conll("\n\n").empty());
+}
+
+TEST(Conll, Refuses) {
+  for (const char* bad : {"a\tO\nword\n", "a\tO\n\tO\n", "a\tO\nword\t\n"}) {
+    try {
+      conll(bad);
+      ADD_FAILURE() << bad;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kFormat);
+      EXPECT_NE(std::string(e.what()).find("t.tsv: line 2"), std::string::npos) << e.what();
+    }
+  }
+  EXPECT_THROW(read_conll("/absent/file"), Error);
+}
+
+std::vector<EntitySpan> spans(std::vector<std::string_view> labels) { return entity_spans(labels); }
+
+TEST(EntitySpans, Rules) {
+  using Spans = std::vector<EntitySpan>;
+  EXPECT_EQ(spans({}), Spans{});
+  EXPECT_EQ(spans({"O", "O"}), Spans{});
+  EXPECT_EQ(spans({"B-PER", "I-PER", "O", "B-LOC"}), (Spans{{0, 2, "PER"}, {3, 4, "LOC"}}));
+  EXPECT_EQ(spans({"B-PER", "B-PER"}), (Spans{{0, 1, "PER"}, {1, 2, "PER"}}));
+  EXPECT_EQ(spans({"O", "I-PER", "I-PER"}), (Spans{{1, 3, "PER"}}));                                    // after O
+  EXPECT_EQ(spans({"B-PER", "I-LOC", "I-PER"}), (Spans{{0, 1, "PER"}, {1, 2, "LOC"}, {2, 3, "PER"}}));  // another type
+  EXPECT_EQ(spans({"B-PER", "O", "I-PER"}), (Spans{{0, 1, "PER"}, {2, 3, "PER"}}));
+  EXPECT_EQ(spans({"B-A", "I-A", "E-A", "S-A", "U-B", "B-B", "L-B"}),
+            (Spans{{0, 3, "A"}, {3, 4, "A"}, {4, 5, "B"}, {5, 7, "B"}}));
+  EXPECT_EQ(spans({"PER", "PER", "X-PER"}), (Spans{{0, 2, "PER"}, {2, 3, "X-PER"}}));
+}
+
+TEST(EntityScores, Counts) {
+  EntityScores scores;
+  const std::vector<std::string_view> gold = {"B-PER", "I-PER", "O", "B-LOC", "O", "B-ORG"};
+  const std::vector<std::string_view> found = {"B-PER", "I-PER", "O", "B-ORG", "B-ORG", "I-ORG"};
+  scores.add(gold, found);
+  scores.add({}, {});
+  EXPECT_EQ(scores.all.expected, 3U);
+  EXPECT_EQ(scores.all.found, 3U);
+  EXPECT_EQ(scores.all.correct, 1U);
+  EXPECT_DOUBLE_EQ(scores.all.f1(), 1.0 / 3);
+  EXPECT_EQ(scores.by_type.at("ORG").found, 2U);
+  EXPECT_EQ(scores.by_type.at("ORG").correct, 0U);
+  EXPECT_DOUBLE_EQ(scores.by_type.at("PER").precision(), 1);
+  EXPECT_DOUBLE_EQ(scores.by_type.at("LOC").recall(), 0);
+  EXPECT_EQ(EntityCounts{}.f1(), 0);
+}
+
+TEST(WordLabels, FirstPieceFirstMaximum) {
+  EncodedTexts encoded;
+  encoded.ids = {1, 2, 3, 4};
+  encoded.first_pieces = {{1, -1}, {3}};
+  const std::vector<float> logits = {9, 0, 0, 2, 0, 2, 9, 9, 9, 0, 1, 0};
+  EXPECT_EQ(word_labels(encoded, logits, 3), (std::vector<std::vector<int32_t>>{{0, -1}, {1}}));
+}
+
+}  // namespace
+}  // namespace octobert::converter
