@@ -40,6 +40,7 @@ run_command() { # CPU TABLE
   fi
 }
 
+export OCTOBERT_TEST_READABLE_GUARDS=1 # see tests/guard_buffer.h
 programs=("${names[@]/#/$folder/bin/}")
 for pair in "Nehalem scalar" "Haswell avx2"; do
   read -r cpu table <<< "$pair"
