@@ -96,7 +96,7 @@ format::ModelConfig model_config(const json& config, const Family& family, const
   for (const Dimension& dimension : family.dimensions) {
     if (dimension.default_value != 0) model.*dimension.field = read_dimension(config, dimension, source);
   }
-  if (model.hidden_size % model.head_count != 0) {
+  if (model.head_count == 0 || model.hidden_size % model.head_count != 0) {
     throw Error(ErrorCode::kFormat,
                 fmt::format("{}: num_attention_heads: expected a divisor of hidden_size = {}, found {}", source,
                             model.hidden_size, model.head_count));

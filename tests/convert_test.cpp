@@ -2,7 +2,6 @@
 #include "converter/convert.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <algorithm>
 #include <cfenv>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <functional>
 
