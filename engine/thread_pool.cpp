@@ -118,8 +118,8 @@ constinit std::mutex ThreadPool::Impl::pools_mutex;
 constinit ThreadPool::Impl* ThreadPool::Impl::pools = nullptr;
 
 ThreadPool::Impl::Impl(int threads) : threads_(threads), handles_(new pthread_t[static_cast<size_t>(threads)]) {
-  static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-  if (registered != 0) throw std::bad_alloc();  // its only failure
+  static const int kFailed = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  if (kFailed != 0) throw std::bad_alloc();  // want of memory is its only failure
   const std::lock_guard lock(pools_mutex);
   next_pool_ = pools;
   pools = this;

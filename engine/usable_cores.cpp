@@ -153,9 +153,10 @@ double quota_of_hierarchy(const std::string& root, bool version2) {
   if (below.find("/..") != std::string::npos) below.clear();  // a process outside of its cgroup namespace's root
   while (!below.empty() && below.back() == '/') below.pop_back();
 
+  const std::string top = root + mount->point;
   double quota = kUnlimited;
   while (true) {
-    quota = std::min(quota, quota_of(root + mount->point + below, version2));
+    quota = std::min(quota, quota_of(std::string(top).append(below), version2));
     if (below.empty()) return quota;
     const size_t slash = below.rfind('/');
     below.resize(slash == std::string::npos ? 0 : slash);

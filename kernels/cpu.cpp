@@ -133,11 +133,11 @@ CpuFeatures features_from_hwcaps(uint64_t hwcap, uint64_t hwcap2) {
 
 CpuFeatures detect_cpu_features() {
 #if defined(__x86_64__)
-  static const CpuFeatures features = features_from_x86(read_x86_registers());
+  static const CpuFeatures kFeatures = features_from_x86(read_x86_registers());
 #elif defined(__aarch64__)
-  static const CpuFeatures features = features_from_hwcaps(getauxval(AT_HWCAP), getauxval(AT_HWCAP2));
+  static const CpuFeatures kFeatures = features_from_hwcaps(getauxval(AT_HWCAP), getauxval(AT_HWCAP2));
 #endif
-  return features;
+  return kFeatures;
 }
 
 bool add_x86_cache(const X86CacheLeaf& leaf, CacheSizes& sizes) {
@@ -165,14 +165,14 @@ CacheSizes read_cache_sizes(const char* directory) {
 }
 
 CacheSizes detect_cache_sizes() {
-  static const CacheSizes sizes = [] {
+  static const CacheSizes kSizes = [] {
     CacheSizes found = read_cache_sizes("/sys/devices/system/cpu/cpu0/cache");
     if (found.l1d == 0) found = cache_sizes_from_cpuid();
     if (found.l1d == 0) found.l1d = size_t{32} << 10;
     if (found.l2 == 0) found.l2 = size_t{512} << 10;
     return found;
   }();
-  return sizes;
+  return kSizes;
 }
 
 }  // namespace octobert

@@ -64,6 +64,7 @@ inline NeonI second_row(NeonI low, NeonI high) {
   return {pick(low.a, high.a), pick(low.b, high.b), pick(low.c, high.c), pick(low.d, high.d)};
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are parts of names
 #define OCTOBERT_I8MM_PAIRS(DO, ...) DO(0, __VA_ARGS__) DO(1, __VA_ARGS__) DO(2, __VA_ARGS__)
 
 // Rows 2i and 2i + 1; past the last row, the last one again.
@@ -109,6 +110,8 @@ inline NeonI second_row(NeonI low, NeonI high) {
 #define OCTOBERT_I8MM_FINISH(i, ...)                                                                      \
   if constexpr (2 * i < R) epilogue.row(2 * i, Vec::add_i(first_row(low##i, high##i), epilogue.init(0))); \
   if constexpr (2 * i + 1 < R) epilogue.row(2 * i + 1, Vec::add_i(second_row(low##i, high##i), epilogue.init(0)));
+
+// NOLINTEND(bugprone-macro-parentheses)
 
 // kZipped: b is a panel that zip_panel has made. Reads 8 bytes of a row at a time: what lies past K there meets weights
 // that are zero.
