@@ -13,7 +13,7 @@
 namespace octobert {
 namespace {
 
-// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are parts of names
+// NOLINTBEGIN(bugprone-macro-parentheses,bugprone-branch-clone): arguments are parts of names and row numbers
 #define OCTOBERT_NEON_ROWS(DO, ...) \
   DO(0, __VA_ARGS__) DO(1, __VA_ARGS__) DO(2, __VA_ARGS__) DO(3, __VA_ARGS__) DO(4, __VA_ARGS__) DO(5, __VA_ARGS__)
 
@@ -47,8 +47,6 @@ namespace {
 #define OCTOBERT_NEON_FINISH(r, ...) \
   if constexpr (R > r) epilogue.row(r, c##r);
 
-// NOLINTEND(bugprone-macro-parentheses)
-
 // As tile() of tile-inl.h with one panel. Op has Register and Acc (four of them, a to d), load (16 bytes), load_word
 // (4 bytes, in lane 0) and mac<lane>(four outputs, A, B).
 template <class Op, int R, bool kPrefetch, class Epilogue>
@@ -73,6 +71,8 @@ template <class Op, int R, bool kPrefetch, class Epilogue>
   }
   OCTOBERT_NEON_ROWS(OCTOBERT_NEON_FINISH)
 }
+
+// NOLINTEND(bugprone-macro-parentheses,bugprone-branch-clone)
 
 #undef OCTOBERT_NEON_ROWS
 #undef OCTOBERT_NEON_DECLARE
