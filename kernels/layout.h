@@ -13,7 +13,7 @@
 //   g    | k=4g 4g+1 4g+2 4g+3 | k=4g .. 4g+3    |       | k=4g .. 4g+3      |
 //
 // i8mm (smmla) wants groups of 8 inputs for 2 outputs: one zip1/zip2 of two
-// consecutive groups on 64-bit lanes makes them.
+// consecutive groups on 32-bit lanes makes them.
 //
 // kN16K1 (f32): panels of 16 outputs; one k after the other, 16 floats each:
 //   float offset = (p * K + k) * 16 + n % 16

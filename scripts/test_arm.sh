@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the tests for AArch64 and runs them under qemu on three kinds of CPU, so that dispatch itself is tested:
 #   scripts/test_arm.sh [RESULTS.xml]    writes RESULTS.CPU.PROGRAM.xml
-# The packed files of tests/data were made on x86-64: their logits must come out bit for bit.
+# Packed files that were made on x86-64 must give their logits bit for bit: tests/data/format, and the bundled model
+# where there is a Release build of the command to pack it with.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source scripts/emulation.sh
 folder=build-arm
@@ -29,6 +30,15 @@ run_quietly isa_symbols ctest --test-dir "$folder" -R '^isa_symbols$' --no-tests
 # "plugins/core.c:221: assertion failed: (success)"
 skip ForkTest "qemu-user 7.2 aborts where the child of a process with threads starts a thread; these tests run natively"
 programs=("$folder"/bin/*_test)
+# The bundled model, packed by this machine's Release build.
+packer=build-release/bin/octobert
+if [[ -x $packer ]]; then
+  export OCTOBERT_TEST_PACKED=$folder/packed
+  mkdir -p "$OCTOBERT_TEST_PACKED"
+  for scheme in dynamic weight-only float; do
+    "$packer" convert models/minilm-ner --scheme "$scheme" --quiet -o "$OCTOBERT_TEST_PACKED/$scheme.octo"
+  done
+fi
 emulator=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
 test_cpu cortex-a57 neon "${emulator[@]}"
 test_cpu neoverse-n1 neon_dotprod "${emulator[@]}"

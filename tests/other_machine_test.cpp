@@ -1,0 +1,35 @@
+// Built by cross builds only: files that another machine packed give their vectors here, token ids and logits, bit for
+// bit.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "engine/verify_vectors.h"
+#include "octobert/engine.h"
+
+namespace octobert::test {
+namespace {
+
+// OCTOBERT_TEST_PACKED: a folder of *.octo (scripts/test_arm.sh packs the bundled model there, in every scheme).
+TEST(OtherMachine, PackedFilesGiveTheirVectorsOnEveryInstructionSet) {
+  const char* folder = std::getenv("OCTOBERT_TEST_PACKED");
+  if (folder == nullptr) GTEST_SKIP() << "OCTOBERT_TEST_PACKED is not set: no files of another machine";
+  size_t replayed = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".octo") continue;
+    for (const IsaInfo& isa : compiled_isas()) {
+      if (!isa.available) continue;
+      SCOPED_TRACE(entry.path().filename().string() + " on " + isa.name);
+      const Engine engine = Engine::open(entry.path(), {.threads = 2, .isa = isa.name});
+      const VectorReport report = verify_vectors(engine);
+      EXPECT_GE(report.vectors, 1u);
+      for (const VectorMismatch& mismatch : report.mismatches) ADD_FAILURE() << mismatch.message;
+      ++replayed;
+    }
+  }
+  EXPECT_GE(replayed, 1u);
+}
+
+}  // namespace
+}  // namespace octobert::test
