@@ -17,13 +17,12 @@ float absmax_of_row(const float* w, size_t columns) {
   return std::bit_cast<float>(largest);
 }
 
-// Nearest integer, ties to even, of |x| <= 127: beside 1.5 * 2^23 the unit in the last place is 1, and the sum is
-// rounded as IEEE 754 rounds. Clamped first. Plain arithmetic, which compilers vectorise for any machine.
+// Nearest integer, ties to even, of |x| < 127.5: beside 1.5 * 2^23 the unit in the last place is 1, so that the sum is
+// rounded as IEEE 754 rounds, and its low byte is the integer. Without branches: compilers vectorise it for any
+// machine.
 int8_t round_to_i8(float x) {
   constexpr float kUnitUlp = 12582912.0f;
-  x = x > -127.0f ? x : -127.0f;
-  x = x < 127.0f ? x : 127.0f;
-  return static_cast<int8_t>((x + kUnitUlp) - kUnitUlp);
+  return static_cast<int8_t>(std::bit_cast<uint32_t>(x + kUnitUlp));
 }
 
 void quantize_row(const float* w, size_t columns, int8_t* q, float* scale) {
@@ -33,6 +32,7 @@ void quantize_row(const float* w, size_t columns, int8_t* q, float* scale) {
     *scale = 1.0f;
     return;
   }
+  // |w| <= absmax, and two roundings add at most 127 * 2^-23: the clamp of NUMERICS.md has nothing to do here.
   const float inverse = 127.0f / absmax;
   for (size_t i = 0; i < columns; ++i) q[i] = round_to_i8(w[i] * inverse);
   *scale = absmax / 127.0f;

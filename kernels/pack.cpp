@@ -1,6 +1,7 @@
 #include "kernels/pack.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/attention_scratch-inl.h"
 #include "kernels/kernels.h"
@@ -11,23 +12,36 @@ namespace octobert {
 void pack_s8(const int8_t* w, size_t n, size_t k, int8_t* dst) {
   std::fill_n(dst, packed_s8_bytes(n, k), int8_t{0});
   for (size_t i = 0; i < n; ++i) {
-    int8_t* panel = dst + (i / kPanelWidth) * packed_s8_panel_bytes(k) + i % kPanelWidth * kGroupDepth;
-    for (size_t j = 0; j < k; ++j) panel[j / kGroupDepth * kPanelWidth * kGroupDepth + j % kGroupDepth] = w[i * k + j];
+    const int8_t* row = w + i * k;
+    int8_t* to = dst + (i / kPanelWidth) * packed_s8_panel_bytes(k) + i % kPanelWidth * kGroupDepth;
+    size_t j = 0;
+    for (; j + kGroupDepth <= k; j += kGroupDepth, to += kPanelWidth * kGroupDepth)
+      std::memcpy(to, row + j, kGroupDepth);
+    std::memcpy(to, row + j, k - j);
   }
 }
 
 void pack_f32(const float* w, size_t n, size_t k, float* dst) {
   std::fill_n(dst, packed_f32_floats(n, k), 0.0f);
-  for (size_t i = 0; i < n; ++i) {
-    float* panel = dst + (i / kPanelWidth) * packed_f32_panel_floats(k) + i % kPanelWidth;
-    for (size_t j = 0; j < k; ++j) panel[j * kPanelWidth] = w[i * k + j];
+  constexpr size_t kBlock = 16;  // inputs: a square of 16 x 16 stays in L1 while it is turned
+  for (size_t first = 0; first < n; first += kPanelWidth) {
+    float* panel = dst + first / kPanelWidth * packed_f32_panel_floats(k);
+    const size_t rows = std::min(n - first, size_t{kPanelWidth});
+    for (size_t begin = 0; begin < k; begin += kBlock) {
+      const size_t end = std::min(begin + kBlock, k);
+      for (size_t i = 0; i < rows; ++i) {
+        for (size_t j = begin; j < end; ++j) panel[j * kPanelWidth + i] = w[(first + i) * k + j];
+      }
+    }
   }
 }
 
 void row_sums(const int8_t* w, size_t n, size_t k, int32_t* sums) {
   std::fill_n(sums, padded_outputs(n), int32_t{0});
   for (size_t i = 0; i < n; ++i) {
-    for (size_t j = 0; j < k; ++j) sums[i] += w[i * k + j];
+    int32_t sum = 0;  // not sums[i], which the bytes might alias
+    for (size_t j = 0; j < k; ++j) sum += w[i * k + j];
+    sums[i] = sum;
   }
 }
 
