@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <string_view>
 #include <utility>
 
@@ -51,11 +52,11 @@ uint32_t read_dimension(const json& config, const Dimension& dimension, const st
 
 float read_epsilon(const json& config, const Family& family, const std::string& source) {
   const json* value = find(config, family.epsilon_key);
-  const bool is_number = value && value->is_number();
-  const auto epsilon = static_cast<float>(is_number ? value->get<double>() : family.epsilon_default);
-  if ((value && !is_number) || !(epsilon > 0) || !(epsilon < 1)) {
-    throw Error(ErrorCode::kFormat, fmt::format("{}: {}: expected a number above 0 (in fp32) and below 1, found {}",
-                                                source, family.epsilon_key, excerpt(*value)));
+  if (!value) return static_cast<float>(family.epsilon_default);
+  const auto epsilon = value->is_number() ? static_cast<float>(value->get<double>()) : -1.0f;
+  if (!(epsilon >= 0) || !std::isfinite(epsilon)) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: {}: expected a finite number from 0 on, found {}", source,
+                                                family.epsilon_key, excerpt(*value)));
   }
   return epsilon;
 }
