@@ -26,13 +26,10 @@ namespace {
 
 constexpr bool kSanitized = OCTOBERT_SANITIZED;
 
-const std::filesystem::path& model_folder() {
-  static const std::filesystem::path folder = test::source_folder() / "models/minilm-ner";
-  return folder;
-}
+std::filesystem::path model_folder() { return test::source_folder() / "models/minilm-ner"; }
 
 Comparison compare_on(const char* set, const char* scheme) {
-  static const FloatModel reference(model_folder());
+  static FloatModel reference(model_folder());
   ConvertOptions options;
   options.scheme = scheme;
   const std::vector<std::byte> bytes = convert_to_memory(model_folder(), options);
@@ -81,7 +78,7 @@ void make_base(const std::filesystem::path& folder, int layers, const char* dtyp
 // All layers have one size, so two conversions tell the whole model's.
 TEST(Size, BertBaseDynamic) {
   const test::TemporaryFolder folder;
-  size_t sizes[2];
+  size_t sizes[2] = {};
   for (const int layers : {1, 2}) {
     ASSERT_NO_FATAL_FAILURE(make_base(folder.path(), layers, "fp16"));
     ConvertOptions options;
