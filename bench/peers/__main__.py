@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import shlex
 import subprocess
 import sys
@@ -104,6 +105,24 @@ def _without_places(arguments: list[str]) -> list[str]:
     return kept
 
 
+def report_not_installed(results: Results) -> None:
+    """What run.sh could not install, with pip's reason; and versions other than the pinned ones."""
+    failed = Path(sys.prefix) / "not-installed.txt"
+    for line in failed.read_text().splitlines() if failed.exists() else []:
+        name, _, reason = line.partition(": ")
+        parts.fail(results, name, reason)
+    for line in (Path(__file__).parent / "requirements.txt").read_text().splitlines():
+        name, pinned, wanted = line.partition("==")
+        if not pinned:
+            continue
+        try:
+            found = importlib.metadata.version(name).split("+")[0]  # "+cpu" and the like are builds of one version
+        except importlib.metadata.PackageNotFoundError:
+            found = "none"
+        if found != wanted:
+            parts.fail(results, f"{name} {wanted}", f"the environment has {found}")
+
+
 def main() -> None:
     arguments = parse()
     if arguments.report:
@@ -112,6 +131,7 @@ def main() -> None:
     settings = settings_of(arguments)
     parts.set_build(settings.build)
     results = new_results(settings)
+    report_not_installed(results)
     prepared = [models.prepare_model(name, settings.work) for name in settings.models]
     for model in prepared:
         parts.measure_model(model, settings, results)

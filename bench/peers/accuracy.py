@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 
-def compare(logits: list[np.ndarray], reference: list[np.ndarray]) -> dict[str, float]:
-    """Both: one [tokens, labels] array a sequence, in the same order. Cosines are per token, over the labels."""
+def compare(logits: list[np.ndarray], reference: list[np.ndarray]) -> dict[str, float | None]:
+    """Both: one [tokens, labels] array a sequence, in the same order. Cosines are per token, over the labels. The
+    signal-to-noise ratio is None where there is no noise at all."""
     ours = np.concatenate(logits).astype(np.float64)
     exact = np.concatenate(reference).astype(np.float64)
     if ours.shape != exact.shape:
@@ -22,7 +23,7 @@ def compare(logits: list[np.ndarray], reference: list[np.ndarray]) -> dict[str, 
     return {
         "max_error": float(np.abs(error).max()),
         "max_logit": float(np.abs(exact).max()),
-        "sqnr_db": 10 * math.log10(float((exact**2).sum()) / noise) if noise else math.inf,
+        "sqnr_db": 10 * math.log10(float((exact**2).sum()) / noise) if noise else None,
         "cosine_mean": float(cosine.mean()),
         "cosine_min": float(cosine.min()),
         "label_agreement": float((ours.argmax(axis=1) == exact.argmax(axis=1)).mean()),

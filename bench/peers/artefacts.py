@@ -30,7 +30,7 @@ def folder(model: Model, work: Path) -> Path:
 
 
 def _stamp(model: Model, work: Path, recipe: Path, tool: Path | None) -> str:
-    """What an artefact depends on: checkpoint, inputs, recipe, versions, and the program that makes it if it is ours."""
+    """What an artefact depends on: checkpoint, inputs, recipe, versions, and the program that makes it if ours."""
     parts = [recipe.read_text()]
     for path in [*sorted(model.checkpoint.iterdir()), *([tool] if tool else [])]:
         status = path.stat()

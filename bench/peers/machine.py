@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -20,7 +21,7 @@ def cpu_name() -> str:
 def cpu_model() -> str:
     """Family, model and stepping: a virtual machine's name is often no more than the vendor's."""
     wanted = {"cpu family": "family", "model": "model", "stepping": "stepping"}
-    found = {}
+    found: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() in wanted:
@@ -35,7 +36,7 @@ def cpu_flags() -> set[str]:
     return set()
 
 
-def describe() -> dict[str, object]:
+def describe() -> dict[str, Any]:
     interesting = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
     flags = cpu_flags()
     return {

@@ -42,6 +42,10 @@ class Settings:
 # Cells of the engines that are held to an instruction set and of the float ones: enough to compare by.
 FLOAT_CELLS = ("1x16", "1x128", cells.MIXED_BUCKETS)
 HELD_CELLS = ("1x16", "1x64", "1x128", "8x128", cells.MIXED_BUCKETS)
+# Long turns that only have to show a clear lead: fewer of them.
+FEWER_ROUNDS = 3
+PIPELINE = "transformers-pipeline"
+TEXT_MODELS = ("bert-base", "minilm")
 ACCURACY_CELLS = ("1x128", cells.MIXED_BUCKETS)
 
 
@@ -74,6 +78,9 @@ def describe_model(model: Model, settings: Settings, results: Results) -> None:
     }
 
 
+Skip = Callable[[Worker], bool]
+
+
 class Crew:
     """Workers of several engines, loaded one after the other, on one model and number of threads."""
 
@@ -91,11 +98,14 @@ class Crew:
                 raise WorkerFailed(answer["error"])
         except WorkerFailed as error:
             worker.close()
-            fail(self.results, worker.name, f"load: {error}", model=self.model.name, threads=self.threads)
+            self._fail(worker, f"load: {error}")
             return
         self.results.data["versions"][name] = answer["version"]
         worker.pause()
         self.workers.append(worker)
+
+    def _fail(self, worker: Worker, reason: str) -> None:
+        fail(self.results, worker.name, reason, model=self.model.name, threads=self.threads)
 
     def __enter__(self) -> Crew:
         return self
@@ -104,9 +114,11 @@ class Crew:
         for worker in self.workers:
             worker.close()
 
-    def ask_all(self, section: str, key: str, requests: dict[str, dict], skip: Callable[[Worker], bool] | None = None):
+    def ask_all(
+        self, section: str, key: str, requests: dict[str, dict], rounds: int, without: Skip | None = None
+    ) -> None:
         """Takes turns; a row a request and engine goes to `section`, with the request's title under `key`."""
-        taking_part = [worker for worker in self.workers if not (skip and skip(worker))]
+        taking_part = [worker for worker in self.workers if not (without and without(worker))]
 
         def record(title: str, figures: dict[str, dict]) -> None:
             for worker in taking_part:
@@ -114,20 +126,27 @@ class Crew:
                 where = {"model": self.model.name, "threads": self.threads, "hold": self.hold}
                 self.results.data[section].append({**where, key: title, "engine": worker.engine, **figure})
                 if "error" in figure:
-                    fail(self.results, worker.name, f"{title}: {figure['error']}", model=self.model.name, threads=self.threads)
+                    self._fail(worker, f"{title}: {figure['error']}")
             self._say_progress(title, figures)
             self.results.save()
 
-        interleave(taking_part, requests, self.settings.rounds, record)
+        interleave(taking_part, requests, rounds, record)
 
     def _say_progress(self, title: str, figures: dict[str, dict]) -> None:
         ordered = sorted(figures.items(), key=lambda item: item[1].get("ms", float("inf")))
         listed = (f"{name} {figure['ms']:.2f}{'*' * figure['disturbed']}" for name, figure in ordered if "ms" in figure)
         say(f"  {self.model.name} {self.threads}t {title}: {', '.join(listed)}")
 
-    def measure_cells(self, names: tuple[str, ...]) -> None:
+    def measure_cells(self, names: tuple[str, ...], rounds: int) -> None:
         wanted = [name for name in names if name in self.settings.cells]
-        self.ask_all("cells", "cell", {name: _timed("time", self.settings, cell=name) for name in wanted})
+        self.ask_all("cells", "cell", {name: _timed("time", self.settings, cell=name) for name in wanted}, rounds)
+
+    def measure_texts(self, rounds: int) -> None:
+        """The stream for the engines of any shape, in every batching; the sentence for transformers.pipeline too."""
+        self.hire(PIPELINE)
+        streams = {batching: _timed("stream", self.settings, batching=batching) for batching in entities.BATCHINGS}
+        self.ask_all("texts", "what", streams, rounds, lambda worker: worker.engine == PIPELINE or _fixed(worker))
+        self.ask_all("texts", "what", {"sentence": _timed("sentence", self.settings)}, self.settings.rounds, _fixed)
 
     def measure_accuracy(self) -> None:
         """Logits do not depend on how often they are computed: no turns."""
@@ -148,7 +167,7 @@ class Crew:
             answer = {"error": str(error)}
         worker.pause()
         if "error" in answer:
-            fail(self.results, worker.name, f"{do}: {answer['error']}", model=self.model.name, threads=self.threads)
+            self._fail(worker, f"{do}: {answer['error']}")
         return answer
 
 
@@ -158,16 +177,12 @@ def _timed(do: str, settings: Settings, **request: Any) -> dict:
 
 def measure_int8(model: Model, threads: int, settings: Settings, results: Results) -> None:
     """Cells, accuracy and text to entities: one loading of the workers serves all three."""
-    names = settings.chosen(engines.INT8)
-    with Crew(names, model, threads, "", settings, results) as crew:
+    with Crew(settings.chosen(engines.INT8), model, threads, "", settings, results) as crew:
         if "cells" in settings.parts:
-            crew.measure_cells(settings.cells)
+            crew.measure_cells(settings.cells, settings.rounds)
             crew.measure_accuracy()
-        if "text" in settings.parts:
-            crew.hire("transformers-pipeline")
-            streams = {batching: _timed("stream", settings, batching=batching) for batching in entities.BATCHINGS}
-            crew.ask_all("texts", "what", streams, lambda worker: worker.engine == "transformers-pipeline" or _fixed(worker))
-            crew.ask_all("texts", "what", {"sentence": _timed("sentence", settings)}, _fixed)
+        if "text" in settings.parts and model.name in TEXT_MODELS:
+            crew.measure_texts(min(FEWER_ROUNDS, settings.rounds))
 
 
 def _fixed(worker: Worker) -> bool:
@@ -176,7 +191,7 @@ def _fixed(worker: Worker) -> bool:
 
 def measure_float(model: Model, threads: int, settings: Settings, results: Results) -> None:
     with Crew(settings.chosen(engines.FLOAT), model, threads, "", settings, results) as crew:
-        crew.measure_cells(FLOAT_CELLS)
+        crew.measure_cells(FLOAT_CELLS, min(FEWER_ROUNDS, settings.rounds))
         crew.measure_accuracy()
 
 
@@ -187,7 +202,7 @@ def measure_held(model: Model, settings: Settings, results: Results) -> None:
             fail(results, f"everything held to {hold}", "this processor does not have it")
             continue
         with Crew(settings.chosen(names), model, 1, hold, settings, results) as crew:
-            crew.measure_cells(HELD_CELLS)
+            crew.measure_cells(HELD_CELLS, settings.rounds)
             crew.measure_accuracy()
 
 

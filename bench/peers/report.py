@@ -55,13 +55,11 @@ def _head(results: Results) -> str:
 
 
 def _failures(results: Results) -> str:
-    failures = results.data["failures"]
-    if not failures:
-        return ""
     rows = [
         [row["engine"], row.get("model", ""), str(row.get("threads", "")), row["reason"].replace("|", "\\|")]
-        for row in failures
+        for row in results.data["failures"]
     ]
+    rows += [[what, "", "", why] for what, why in engines.LEFT_OUT.items()]
     return "## NOT MEASURED\n\n" + tables.table(["what", "model", "threads", "why"], rows)
 
 
@@ -108,16 +106,15 @@ def _bars_in_full(everything: list[Bar]) -> str:
 
 
 def _footnotes(results: Results) -> str:
-    lines = [f"- {what} is not measured: {why}." for what, why in engines.LEFT_OUT.items()]
-    unheld = {
-        engine: [kernel for kernel in kernels if "avx512" in kernel or "vnni" in kernel]
-        for engine, kernels in results.data["kernels"].items()
-        if engine.endswith("@avx2")
-    }
-    for engine, kernels in unheld.items():
-        if kernels:
-            lines.append(f"- **{engine} says that it still runs {', '.join(kernels)}**: its figure is not AVX2's.")
-    lines.append(
-        f"- The exact ways to multiply 8-bit numbers with AVX2 that the probe knows: {', '.join(probe.EXACT_AVX2)}."
-    )
+    lines = [
+        "- The exact ways to multiply 8-bit numbers with AVX2 that the probe knows, to whose best octobert is held: "
+        f"{', '.join(probe.EXACT_AVX2)}."
+    ]
+    for engine, kernels in results.data["kernels"].items():
+        escaped = [kernel for kernel in kernels if "avx512" in kernel]
+        if engine.endswith("@avx2") and escaped:
+            lines.append(
+                f"- {engine} says that some operations still run with AVX-512 ({', '.join(escaped)}): its products are "
+                "held, the rest of it is not. On a processor with AVX2 alone it is no faster than here."
+            )
     return "## Notes\n\n" + "\n".join(lines)

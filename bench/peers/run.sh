@@ -2,7 +2,7 @@
 # octobert beside the engines that a user could pick, in one run: builds octobert, installs the peers (pinned) into an
 # environment of their own, exports the same weights to each, measures all in turns, prints a Markdown report.
 #
-#   bench/peers/run.sh                     everything: about two hours, 8 GB of disk, 16 GB of memory
+#   bench/peers/run.sh                     everything: about three hours, 16 GB of disk and of memory
 #   bench/peers/run.sh --quick             does it all run? some minutes
 #   bench/peers/run.sh --help              models, cells, engines, threads, parts to choose from
 #   bench/peers/run.sh --report F.json     the report of an earlier run again
@@ -20,6 +20,19 @@ die() {
   exit 1
 }
 
+# Installs everything; where that fails, one by one, so that a peer that cannot be had is a line of the report and not
+# the end of the run.
+install_peers() {
+  local environment=$1 pip=("$1/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all:)
+  "${pip[@]}" -r "$here/requirements.txt" && return
+  echo "not all can be installed together: one by one" >&2
+  local requirement message
+  while read -r requirement; do
+    message=$("${pip[@]}" "$requirement" 2>&1) ||
+      echo "$requirement: $(grep ERROR <<<"$message" | tail -1)" | tee -a "$environment/not-installed.txt" >&2
+  done < <(sed 's/#.*//; /^ *$/d' "$here/requirements.txt")
+}
+
 # The environment is complete when its copy of the requirements is there: it is written last.
 make_environment() {
   local environment=$work/venv base
@@ -33,13 +46,15 @@ make_environment() {
   echo "installing the peers into $environment" >&2
   rm -rf "$environment"
   "$base" -m venv "$environment" || die "python3.11 cannot make an environment (apt: python3.11-venv)"
-  "$python" -m pip install --quiet --disable-pip-version-check --only-binary :all: -r "$here/requirements.txt"
+  install_peers "$environment"
   cp "$here/requirements.txt" "$environment/requirements.txt"
 }
 
 build_octobert() {
-  cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DOCTOBERT_BENCH=ON -DOCTOBERT_TESTS=OFF >"$work/build.log"
-  cmake --build "$build" --parallel "$(nproc)" --target "$@" >>"$work/build.log" ||
+  local options=(-DCMAKE_BUILD_TYPE=Release -DOCTOBERT_BENCH=ON -DOCTOBERT_TESTS=OFF)
+  cmake -S "$root" -B "$build" "${options[@]}" >"$work/build.log" 2>&1 ||
+    die "octobert cannot be configured: see $work/build.log"
+  cmake --build "$build" --parallel "$(nproc)" --target "$@" >>"$work/build.log" 2>&1 ||
     die "octobert does not build: see $work/build.log (--peers-only measures the others)"
 }
 

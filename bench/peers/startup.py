@@ -60,7 +60,6 @@ def _start_octobert(engine_name: str, model: Model, work: Path) -> dict:
     with subprocess.Popen(
         [*command, "--threads", "1", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin and process.stdout
         try:
             _analyze(process, texts.SENTENCE_16)
             seconds = time.perf_counter() - before
@@ -72,6 +71,7 @@ def _start_octobert(engine_name: str, model: Model, work: Path) -> dict:
 
 def _analyze(process: subprocess.Popen, text: str) -> dict:
     """A line in, a line out: `octobert run` waits for nothing more before it answers."""
+    assert process.stdin and process.stdout
     try:
         process.stdin.write(text + "\n")
         process.stdin.flush()

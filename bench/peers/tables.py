@@ -74,7 +74,8 @@ def against_peers(results: Results, model: str) -> str:
             best_text = f"{best['engine']} {_with_spread(best)}" if best else "-"
             best_share = _percent(results.share_of_peak(best)) if best else "-"
             fixed_text = f"({_ms(fixed)})" if fixed else "-"
-            rows.append([str(threads), cell, _with_spread(ours), share, best_text, best_share, ratio, fixed_text, others])
+            mine = [_with_spread(ours), share]
+            rows.append([str(threads), cell, *mine, best_text, best_share, ratio, fixed_text, others])
     if not rows:
         return ""
     head = ["thr.", "cell", "octobert", "of peak", "best peer", "of peak", "ahead", "(openvino-fixed)", "next peers"]
@@ -87,7 +88,8 @@ def every_engine(results: Results, model: str) -> str:
     parts = []
     for threads in _threads(results):
         rows = []
-        for engine in dict.fromkeys(row["engine"] for row in results.rows("cells", model=model, threads=threads, hold="")):
+        measured = results.rows("cells", model=model, threads=threads, hold="")
+        for engine in dict.fromkeys(row["engine"] for row in measured):
             figures = [results.cell(model, threads, cell, engine) for cell in names]
             rows.append([engine, engines.make(engine).kind, *map(_ms, figures)])
         if rows:
@@ -148,7 +150,8 @@ def tokenizers(results: Results) -> str:
         title = f"### {measured['texts']}: {measured['count']} texts, {measured['mb']:.2f} MB"
         head = ["tokenizer", "", "MB/s", "M tokens/s", "over HuggingFace, one text a call", "texts that differ"]
         parts.append(f"{title}\n\n" + table(head, rows))
-    return "## Tokenizers alone, one core\n\n" + "\n\n".join(parts) if parts else ""
+    intro = "The peers called from Python, octobert through its library. With offsets unless it says without."
+    return f"## Tokenizers alone, one core\n\n{intro}\n\n" + "\n\n".join(parts) if parts else ""
 
 
 def accuracy(results: Results) -> str:
@@ -159,7 +162,8 @@ def accuracy(results: Results) -> str:
             continue
         cosines = [f"{row['cosine_mean']:.6f}", f"{row['cosine_min']:.5f}"]
         error = f"{row['max_error']:.3g} of {row['max_logit']:.3g}"
-        values = [f"{row['sqnr_db']:.1f}", *cosines, error, f"{100 * row['label_agreement']:.2f} %"]
+        sqnr = "exact" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}"
+        values = [sqnr, *cosines, error, f"{100 * row['label_agreement']:.2f} %"]
         rows.append([row["model"], row["engine"], row["cell"], *values])
     if not rows:
         return ""
@@ -176,11 +180,12 @@ def start_and_memory(results: Results) -> str:
             continue
         memory = row["memory"]
         opened = f"{row['open_ms']:.2f} ms" if "open_ms" in row else "-"
-        sizes_mb = [f"{memory[key]:.0f}" for key in ("resident", "anonymous", "peak")]
-        rows.append([row["model"], row["engine"], f"{row['first_entity_s']:.3f}", opened, *sizes_mb, f"{row['shipped_mb']:.1f}"])
+        held = [f"{memory[key]:.0f}" for key in ("resident", "anonymous", "peak")]
+        first, shipped = f"{row['first_entity_s']:.3f}", f"{row['shipped_mb']:.1f}"
+        rows.append([row["model"], row["engine"], first, opened, *held, shipped])
     if not rows:
         return ""
-    head = ["model", "engine", "start to first entity, s", "open", "resident MB", "anonymous MB", "peak MB", "model file MB"]
+    head = ["model", "engine", "to first entity, s", "open", "resident MB", "anonymous MB", "peak MB", "model file MB"]
     intro = "16 tokens, one thread, files in the page cache; memory after a text of 128 tokens. Peers start Python too."
     return f"## Start and memory\n\n{intro}\n\n" + table(head, rows)
 

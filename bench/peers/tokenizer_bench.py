@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 from . import models, texts
 from .engines import octobert
@@ -117,23 +117,24 @@ def one_pass(run: Callable[[], object]) -> float:
     return answer["median_ms"] / 1e3 if isinstance(answer, dict) else time.perf_counter() - before
 
 
-def compare(name: str, lines: list[str], rounds: int, makers: list[type]) -> dict:
+def compare(name: str, lines: list[str], rounds: int, makers: list[Any]) -> dict:
     """Every tokenizer on one set of texts, in turns: seconds of each pass, by way of calling; texts that differ."""
     reference = HuggingFace().ids(lines)
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     turns: list[tuple[list[float], Callable[[], object]]] = []
     for maker in makers:
         try:
             tokenizer = maker()
-            rows[maker.name] = row = {"differ": differing(tokenizer.ids(lines), reference), "seconds": {}}
+            seconds: dict[str, list[float]] = {}
+            rows[maker.name] = {"differ": differing(tokenizer.ids(lines), reference), "seconds": seconds}
             for way, run in tokenizer.ways(lines).items():
                 run()
-                turns.append((row["seconds"].setdefault(way, []), run))
+                turns.append((seconds.setdefault(way, []), run))
         except Exception as error:  # one peer's failure is a row of the report
             rows[maker.name] = {"error": f"{type(error).__name__}: {error}"[:200]}
     for turn in range(rounds):
-        for seconds, run in turns if turn % 2 == 0 else reversed(turns):
-            seconds.append(one_pass(run))
+        for passes, run in turns if turn % 2 == 0 else reversed(turns):
+            passes.append(one_pass(run))
     megabytes = sum(len(line.encode()) for line in lines) / 1e6
     tokens = sum(map(len, reference))
     return {"texts": name, "count": len(lines), "mb": megabytes, "tokens": tokens, "tokenizers": rows}
@@ -143,7 +144,7 @@ def main() -> None:
     rounds, limit, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    makers: list[type] = [HuggingFace, BlingFire, FlashTokenizer]
+    makers: list[Any] = [HuggingFace, BlingFire, FlashTokenizer]
     if path:
         Octobert.model = Path(path)
         makers.append(Octobert)

@@ -14,8 +14,10 @@ A request that fails is answered with {"error": ...}; the process goes on.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -91,8 +93,15 @@ def serve(worker: Worker, requests, answers) -> None:
         answers.flush()
 
 
+def die_with_parent() -> None:
+    """A stopped process outlives a conductor that is killed; the system kills this one instead."""
+    pr_set_pdeathsig = 1  # <sys/prctl.h>
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def main() -> None:
     engine_name, model_name, checkpoint, work, threads = sys.argv[1:]
+    die_with_parent()
     # Libraries print to standard output; the answers keep a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
