@@ -5,6 +5,7 @@
 
 #include "engine/engine_impl.h"
 #include "engine/fp_guard.h"
+#include "engine/offsets.h"
 #include "octobert/error.h"
 #include "tokenizer/utf8.h"
 
@@ -13,20 +14,6 @@ namespace {
 
 // Encodings with room for more tokens than this are given back after the call (8 MB).
 constexpr size_t kKeptTokens = size_t{1} << 18;
-
-// Code points of a text in which each maximal invalid subpart is one, as the tokenizer counts.
-uint32_t count_code_points(std::string_view text) {
-  const auto* const data = reinterpret_cast<const uint8_t*>(text.data());
-  size_t count = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t invalid = utf8::find_invalid_utf8(text, at);
-    count += utf8::count_code_points(data + at, data + invalid);
-    if (invalid == text.size()) break;
-    ++count;
-    at = invalid + utf8::invalid_subpart_size(text, invalid);
-  }
-  return static_cast<uint32_t>(count);
-}
 
 void release_if_large(Encodings& encodings) {
   size_t tokens = 0;

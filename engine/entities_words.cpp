@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "tokenizer/unicode_tables.h"
-#include "tokenizer/utf8.h"
 
 namespace octobert {
 namespace {
@@ -13,22 +12,12 @@ bool is_ascii(char c) { return static_cast<uint8_t>(c) < 0x80; }
 // Good enough for what may stand beside an underscore.
 bool is_word_byte(char c) { return is_ascii_alnum(c) || !is_ascii(c); }
 
-// The code point whose first byte is at `at`; U+FFFD if the bytes are no valid UTF-8.
-uint32_t code_point_at(std::string_view text, size_t at) {
-  const uint32_t size = utf8::sequence_size(static_cast<uint8_t>(text[at]));
-  const std::string_view bytes = text.substr(at, size);
-  if (utf8::find_invalid_utf8(bytes) < bytes.size()) return utf8::kReplacement;
-  return utf8::decode(reinterpret_cast<const uint8_t*>(bytes.data()), size);
-}
-
 bool is_cjk(uint32_t code_point) { return unicode::char_record(code_point).flags & unicode::kCjk; }
 
 // Whether there is a CJK ideograph right before or right after a place inside the text. Such characters are words of
 // their own and touch without belonging together.
 bool touches_cjk(std::string_view text, size_t at) {
-  size_t before = at - 1;
-  while (before > 0 && at - before < 4 && utf8::is_continuation(static_cast<uint8_t>(text[before]))) --before;
-  return is_cjk(code_point_at(text, before)) || is_cjk(code_point_at(text, at));
+  return is_cjk(code_point_before(text, at)) || is_cjk(code_point_at(text, at));
 }
 
 }  // namespace

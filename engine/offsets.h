@@ -1,4 +1,4 @@
-// Offsets of one place of a text in several units.
+// Places of a text: their characters, their offsets in several units.
 #ifndef OCTOBERT_ENGINE_OFFSETS_H_
 #define OCTOBERT_ENGINE_OFFSETS_H_
 
@@ -7,8 +7,39 @@
 #include <string_view>
 
 #include "octobert/tokenizer.h"
+#include "tokenizer/utf8.h"
 
 namespace octobert {
+
+// The code point whose first byte is text[at]; U+FFFD if no valid one begins there.
+inline uint32_t code_point_at(std::string_view text, size_t at) {
+  const uint32_t size = utf8::sequence_size(static_cast<uint8_t>(text[at]));
+  const std::string_view bytes = text.substr(at, size);
+  if (utf8::find_invalid_utf8(bytes) < size) return utf8::kReplacement;
+  return utf8::decode(reinterpret_cast<const uint8_t*>(bytes.data()), size);
+}
+
+// The code point whose last byte is text[at - 1], at > 0; U+FFFD if no valid one ends there.
+inline uint32_t code_point_before(std::string_view text, size_t at) {
+  size_t begin = at - 1;
+  while (begin > 0 && at - begin < 4 && utf8::is_continuation(static_cast<uint8_t>(text[begin]))) --begin;
+  if (begin + utf8::sequence_size(static_cast<uint8_t>(text[begin])) != at) return utf8::kReplacement;
+  return code_point_at(text, begin);
+}
+
+// Code points of a text in which each maximal invalid subpart is one, as the tokenizer counts.
+inline uint32_t count_code_points(std::string_view text) {
+  const auto* const data = reinterpret_cast<const uint8_t*>(text.data());
+  size_t count = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t invalid = utf8::find_invalid_utf8(text, at);
+    count += utf8::count_code_points(data + at, data + invalid);
+    if (invalid == text.size()) break;
+    ++count;
+    at = invalid + utf8::invalid_subpart_size(text, invalid);
+  }
+  return static_cast<uint32_t>(count);
+}
 
 // UTF-16 offsets from those in bytes and code points: a code point above FFFF is two units, any other one, and so is
 // the U+FFFD of an invalid sequence. Passes over the text once for places that are asked for in order.

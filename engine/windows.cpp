@@ -4,7 +4,9 @@
 #include <span>
 #include <string>
 
+#include "engine/offsets.h"
 #include "octobert/error.h"
+#include "tokenizer/utf8.h"
 
 namespace octobert {
 namespace {
@@ -63,7 +65,8 @@ WindowExtent window_extent(size_t index, size_t tokens, size_t room, size_t stri
 size_t part_size(std::string_view text, const Tokenizer& tokenizer) {
   if (text.size() <= 2 * kPartBytes) return text.size();
   for (size_t at = kPartBytes; at < text.size(); ++at) {
-    if (tokenizer.can_cut_between(text[at - 1], text[at])) return at;
+    if (utf8::is_continuation(static_cast<uint8_t>(text[at]))) continue;
+    if (tokenizer.can_cut_between(code_point_before(text, at), code_point_at(text, at))) return at;
   }
   return text.size();
 }

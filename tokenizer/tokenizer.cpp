@@ -26,25 +26,29 @@ void check_text_size(size_t size) {
   }
 }
 
-// ASCII characters that a text can be cut behind: white space and punctuation, which end words. Only added tokens look
-// beyond: none may hold the character ("_" is a letter to single_word); those that take white space and those looked
-// for in the normalized text make all uncertain.
-std::array<bool, 128> cut_characters(const FrozenView& frozen) {
-  std::array<bool, 128> cut{};
-  if (frozen.has_normalized_patterns) return cut;
-  for (uint32_t c = 0; c < 128; ++c) {
-    const uint16_t flags = unicode::char_record(c).flags;
-    const bool ends_words = flags & (unicode::kWhitespace | unicode::kPunctuation);
-    cut[c] = ends_words && !(flags & (unicode::kRemoved | unicode::kWordChar));
-  }
+// Where a text can be cut: behind what ends a word, before what changes nothing that stands before it. Only added
+// tokens look beyond words.
+struct Cuts {
+  bool possible = false;
+  bool behind_word_characters = false;  // CJK characters, "_"; not if an added token is a single word
+  std::array<bool, 128> held{};         // ASCII characters that added tokens hold
+  bool holds_others = false;
+};
+
+Cuts find_cuts(const FrozenView& frozen) {
+  Cuts cuts;
+  cuts.possible = !frozen.has_normalized_patterns;
+  cuts.behind_word_characters = true;
   for (const frozen::AddedToken& token : frozen.added) {
     const std::string_view content = frozen.token(token.id);
-    if (content.empty() || (token.flags & (frozen::kLstrip | frozen::kRstrip))) return {};
+    if (content.empty() || (token.flags & (frozen::kLstrip | frozen::kRstrip))) cuts.possible = false;
+    if (token.flags & frozen::kSingleWord) cuts.behind_word_characters = false;
     for (const char c : content) {
-      if (static_cast<uint8_t>(c) < 128) cut[static_cast<uint8_t>(c)] = false;
+      const auto byte = static_cast<uint8_t>(c);
+      (byte < 128 ? cuts.held[byte] : cuts.holds_others) = true;
     }
   }
-  return cut;
+  return cuts;
 }
 
 }  // namespace
@@ -65,7 +69,7 @@ struct Tokenizer::Impl {
   FrozenView frozen;
   TextEncoder encoder;
   size_t special_count;
-  std::array<bool, 128> cut_characters;
+  Cuts cuts;
 
   void finish(bool is_pair, const TokenizeOptions& options, EncodeScratch& scratch, Encodings& out) const {
     make_chunks(frozen, is_pair, options, scratch, out);
@@ -83,7 +87,7 @@ Tokenizer Tokenizer::from_frozen(std::span<const std::byte> bytes, const std::st
   impl->frozen = read_frozen(bytes, source);
   impl->encoder = TextEncoder(impl->frozen);
   impl->special_count = impl->frozen.single.size() - 1;  // every piece but the text
-  impl->cut_characters = cut_characters(impl->frozen);
+  impl->cuts = find_cuts(impl->frozen);
   return Tokenizer(std::move(impl));
 }
 
@@ -129,9 +133,17 @@ size_t Tokenizer::model_max_length() const { return impl_->frozen.header->model_
 int32_t Tokenizer::unk_id() const { return static_cast<int32_t>(impl_->frozen.header->unk_id); }
 std::string_view Tokenizer::continuing_prefix() const { return impl_->frozen.prefix; }
 
-bool Tokenizer::can_cut_between(char before, char after) const {
-  const auto b = static_cast<uint8_t>(before);
-  return b < 128 && impl_->cut_characters[b] && after > ' ' && after < 0x7F;
+bool Tokenizer::can_cut_between(uint32_t before, uint32_t after) const {
+  const Cuts& cuts = impl_->cuts;
+  if (!cuts.possible || before >= unicode::kCodePoints || after >= unicode::kCodePoints) return false;
+  if (before < 128 ? cuts.held[before] : cuts.holds_others) return false;
+  const uint16_t end = unicode::char_record(before).flags;
+  const bool is_cjk_word = (end & unicode::kCjk) && impl_->frozen.has(frozen::kHandleChineseChars);
+  if (!is_cjk_word && !(end & (unicode::kWhitespace | unicode::kPunctuation))) return false;
+  if ((end & unicode::kRemoved) || ((end & unicode::kWordChar) && !cuts.behind_word_characters)) return false;
+  const unicode::CharRecord& begin = unicode::char_record(after);
+  constexpr uint16_t kNotFirst = unicode::kRemoved | unicode::kMarkNonspacing | unicode::kDecomposes;
+  return begin.combining_class == 0 && !(begin.flags & kNotFirst);
 }
 
 std::string_view Tokenizer::token(int32_t id) const {

@@ -86,9 +86,9 @@ class OCTOBERT_API Tokenizer {
   size_t special_count() const;     // tokens that the single-text template adds (2: [CLS], [SEP])
   size_t model_max_length() const;  // from tokenizer_config.json; 0 if it sets none
   int32_t unk_id() const;
-  // Whether a long text may be cut between these two characters, and its parts encoded one by one, with the same
-  // tokens: certain for some pairs of ASCII characters, if no added token can reach across.
-  bool can_cut_between(char before, char after) const;
+  // Whether a long text may be cut between these two code points, and its parts encoded one by one, with the same
+  // tokens. False where it is not certain, as with added tokens that can reach across.
+  bool can_cut_between(uint32_t before, uint32_t after) const;
   std::string_view token(int32_t id) const;    // "" if the id is not in the vocabulary
   std::string_view continuing_prefix() const;  // "##"
   // HuggingFace's WordPiece decoder (prefix removal, and clean-up of spaces if the tokenizer has it set) on a run
