@@ -15,16 +15,16 @@ inline constexpr uint32_t kFormatVersion = 1;
 inline constexpr uint64_t kAlignment = 64;  // of every section and tensor: a cache line, a zmm
 inline constexpr uint32_t kMaxSections = 4096;
 
-struct FileHeader {             // at offset 0
+struct FileHeader {  // at offset 0
   char magic[8];
   uint32_t format_version;
-  uint32_t numerics_version;    // kernels/numerics.h
+  uint32_t numerics_version;  // kernels/numerics.h
   uint32_t section_count;
-  uint32_t header_size;         // sizeof(FileHeader)
+  uint32_t header_size;  // sizeof(FileHeader)
   uint64_t file_size;
-  uint64_t table_checksum;      // XXH3-64 of the section table
-  uint64_t header_checksum;     // XXH3-64 of the bytes before this field
-  uint8_t reserved[16];         // zero
+  uint64_t table_checksum;   // XXH3-64 of the section table
+  uint64_t header_checksum;  // XXH3-64 of the bytes before this field
+  uint8_t reserved[16];      // zero
 };
 static_assert(sizeof(FileHeader) == 64);
 
@@ -42,30 +42,30 @@ enum class SectionType : uint32_t {
 
 inline constexpr uint32_t kSectionRequired = 1;  // flag
 
-struct SectionEntry {           // table right after the header
+struct SectionEntry {  // table right after the header
   uint32_t type;
   uint32_t flags;
-  uint64_t offset;              // from the start of the file, multiple of 64
-  uint64_t size;                // bytes
-  uint64_t checksum;            // XXH3-64 (seed 0) of the bytes
-  char name[32];                // NUL-padded, for messages: "config", "layer.3", ...
+  uint64_t offset;    // from the start of the file, multiple of 64
+  uint64_t size;      // bytes
+  uint64_t checksum;  // XXH3-64 (seed 0) of the bytes
+  char name[32];      // NUL-padded, for messages: "config", "layer.3", ...
 };
 static_assert(sizeof(SectionEntry) == 64);
 
 struct ModelConfig {
-  uint32_t family;              // 0 = BERT
+  uint32_t family;  // 0 = BERT
   uint32_t hidden_size;
   uint32_t layer_count;
   uint32_t head_count;
   uint32_t intermediate_size;
   uint32_t vocab_size;
-  uint32_t max_positions;       // position rows = longest window in tokens, specials included
-  uint32_t type_count;          // token type rows
+  uint32_t max_positions;  // position rows = longest window in tokens, specials included
+  uint32_t type_count;     // token type rows
   uint32_t label_count;
-  uint32_t activation;          // kernels.h Activation
+  uint32_t activation;  // kernels.h Activation
   float layer_norm_eps;
-  uint32_t scheme;              // Scheme the converter was asked for (products say what each one is)
-  uint8_t reserved[80];         // zero
+  uint32_t scheme;       // Scheme the converter was asked for (products say what each one is)
+  uint8_t reserved[80];  // zero
 };
 static_assert(sizeof(ModelConfig) == 128);
 
@@ -79,8 +79,8 @@ enum class Scheme : uint32_t {
 // Products of layer L, in this order: 6 L + {0: qkv, 1: scores, 2: context, 3: attention_output,
 // 4: ffn1, 5: ffn2}; last, 6 * layer_count: classifier. scores and context have no weights.
 struct ProductEntry {
-  uint32_t scheme;              // Scheme
-  uint32_t reserved[3];         // zero
+  uint32_t scheme;       // Scheme
+  uint32_t reserved[3];  // zero
 };
 static_assert(sizeof(ProductEntry) == 16);
 
@@ -93,14 +93,14 @@ enum class DType : uint32_t { kF32 = 0, kI8 = 1, kI32 = 2 };
 // "layer.L.attention_norm.gamma"/".beta", "layer.L.ffn_norm.gamma"/".beta" [D].
 // qkv has the outputs of query, key, value one after the other: N = 3 D.
 struct TensorEntry {
-  char name[64];                // NUL-terminated
-  uint32_t dtype;               // DType
-  uint32_t layout;              // kernels/layout.h Layout
-  uint32_t section;             // index in the section table, of type kWeights
-  uint32_t rank;                // 1 or 2
-  uint64_t dims[2];             // logical; [N, K] for packed weights; dims[1] = 1 if rank is 1
-  uint64_t offset;              // within the section, multiple of 64
-  uint64_t size;                // bytes, exactly what dtype, layout and dims need
+  char name[64];     // NUL-terminated
+  uint32_t dtype;    // DType
+  uint32_t layout;   // kernels/layout.h Layout
+  uint32_t section;  // index in the section table, of type kWeights
+  uint32_t rank;     // 1 or 2
+  uint64_t dims[2];  // logical; [N, K] for packed weights; dims[1] = 1 if rank is 1
+  uint64_t offset;   // within the section, multiple of 64
+  uint64_t size;     // bytes, exactly what dtype, layout and dims need
 };
 static_assert(sizeof(TensorEntry) == 112);
 

@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "kernels/attention_scratch-inl.h"
-#include "kernels/float_ops-inl.h"
-#include "kernels/tile-inl.h"
+#include "kernels/gemm-inl.h"
 
 namespace octobert {
 namespace {
@@ -52,23 +51,27 @@ inline void transpose_words(const char* src, size_t src_stride, int rows, int wo
   }
 }
 
-// sums[16] of a panel's int8 weights, one output each.
+// sums[16] of a panel's int8 weights, one output each: a product with a row of ones.
 template <class Op>
 inline void panel_sums(const char* panel, int steps, int32_t* sums) {
+  constexpr int kAtOnce = 16;
   struct Sums {
+    const int32_t* start;
     int32_t* to;
-    I init(int) const { return Vec::zero_i(); }
+    I init(int) const { return Vec::load_i(start); }
     void row(int, I acc) const { Vec::store_i(to, acc); }
   };
-  alignas(64) char ones[64];
+  alignas(64) char ones[kAtOnce * kGroupDepth];
   memset(ones, 1, sizeof ones);
-  I total = Vec::zero_i();
-  alignas(64) int32_t part[kPanelWidth];
-  for (int i = 0; i < steps; i += 16, panel += 16 * 64) {
-    tile<Op, 1, 1, false>(ones, 0, panel, 0, steps - i < 16 ? steps - i : 16, {}, Sums{part});
-    total = Vec::add_i(total, Vec::load_i(part));
+  alignas(64) int32_t start[kPanelWidth] = {};
+  Vec::store_i(sums, Vec::zero_i());
+  for (int i = 0; i < steps; i += kAtOnce, panel += kAtOnce * 64) {
+    const int count = steps - i < kAtOnce ? steps - i : kAtOnce;
+    if constexpr (kActivationOffset == 0) start_panel<Op>(panel, count, nullptr, start);
+    alignas(64) int32_t part[kPanelWidth];
+    tile<Op, 1, 1, false>(ones, 0, panel, 0, count, {}, Sums{start, part});
+    Vec::store_i(sums, Vec::add_i(Vec::load_i(sums), Vec::load_i(part)));
   }
-  Vec::store_i(sums, total);
 }
 
 // ---- integers ----
@@ -77,10 +80,10 @@ inline void panel_sums(const char* panel, int steps, int32_t* sums) {
 struct AttentionS8 {
   int8_t* k_panels;
   float* k_scale;
-  int32_t* k_sum;
+  int32_t* k_start;
   int8_t* v_panels;
   float* v_scale;
-  int32_t* v_sum;
+  int32_t* v_start;
   uint8_t* q;
   float* scores;
   uint8_t* p;
@@ -97,10 +100,10 @@ inline AttentionS8 attention_s8_pieces(const AttentionArgs& g) {
   AttentionS8 a = {};
   a.k_panels = scratch_at<int8_t>(g, at.k_panels);
   a.k_scale = scratch_at<float>(g, at.k_scale);
-  a.k_sum = scratch_at<int32_t>(g, at.k_sum);
+  a.k_start = scratch_at<int32_t>(g, at.k_start);
   a.v_panels = scratch_at<int8_t>(g, at.v_panels);
   a.v_scale = scratch_at<float>(g, at.v_scale);
-  a.v_sum = scratch_at<int32_t>(g, at.v_sum);
+  a.v_start = scratch_at<int32_t>(g, at.v_start);
   a.q = scratch_at<uint8_t>(g, at.q);
   a.scores = scratch_at<float>(g, at.scores);
   a.p = scratch_at<uint8_t>(g, at.p);
@@ -137,7 +140,9 @@ inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
       scale[t] = s.scale;
       broken = broken || s.scale != s.scale;
     }
-    if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, a.k_sum + panel * kPanelWidth);
+    int32_t* start = a.k_start + panel * kPanelWidth;
+    if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, start);
+    start_panel<Op>(dst, a.k_steps, start, start);
   }
   return broken;
 }
@@ -159,6 +164,19 @@ inline QuantScales quant_scales(I absmax_bits) {
   scale = Vec::or_i(scale, Vec::and_i(tiny, Vec::as_int(Vec::set(1.0f))));
   scale = Vec::or_i(scale, Vec::and_i(Vec::sub_i(all, finite), Vec::as_int(Vec::set(nan_value()))));
   return {Vec::div(limit, a), Vec::as_float(scale), keep};
+}
+
+// The accumulators of V's panel before the first step: where probabilities are stored as u - 127, 127 * sum of v.
+template <class Op>
+inline void start_values([[maybe_unused]] const char* panel, [[maybe_unused]] int steps, int32_t* start) {
+  Vec::store_i(start, Vec::zero_i());
+  if constexpr (kProbabilityOffset != 0) {
+    alignas(64) int32_t lacking[kPanelWidth];
+    start_panel<Op>(panel, steps, nullptr, lacking);
+    panel_sums<Op>(panel, steps, start);
+    const I sum = Vec::load_i(start);
+    Vec::store_i(start, Vec::add_i(Vec::sub_i(Vec::shift_left<7>(sum), sum), Vec::load_i(lacking)));
+  }
 }
 
 // V in int8, a scale per column over the text, as panels of 16 columns with 4 tokens a group.
@@ -186,27 +204,24 @@ inline void pack_values(const AttentionArgs& g, const AttentionS8& a) {
       const I high = Vec::or_i(Vec::shift_left<16>(quantized_byte(j + 2)), Vec::shift_left<24>(quantized_byte(j + 3)));
       Vec::store_i(dst + step * 64, Vec::or_i(low, high));
     }
-    if constexpr (kProbabilityOffset != 0) panel_sums<Op>(dst, a.v_steps, a.v_sum + column);
+    start_values<Op>(dst, a.v_steps, a.v_start + column);
   }
 }
 
 // Scores before softmax, without the factor of the query, and each row's maximum in 16 lanes.
 struct ScoresS8Epilogue {
-  const int32_t* k_sum;
+  const int32_t* start;
   const float* k_scale;
   float* scores;
   size_t stride;
   F* largest;
 
   void skip_panels(int panels) {
-    k_sum += panels * kPanelWidth;
+    start += panels * kPanelWidth;
     k_scale += panels * kPanelWidth;
     scores += panels * kPanelWidth;
   }
-  I init(int p) const {
-    if constexpr (kActivationOffset == 0) return Vec::zero_i();
-    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(k_sum + p * kPanelWidth)));
-  }
+  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     float* to = scores + static_cast<size_t>(r) * stride;
@@ -246,7 +261,7 @@ inline float softmax_levels(const AttentionS8& a, int r, float largest, float fa
 }
 
 struct ContextS8Epilogue {
-  const int32_t* v_sum;
+  const int32_t* start;
   const float* v_scale;
   const float* inverse;  // per row
   float* dst;
@@ -254,16 +269,12 @@ struct ContextS8Epilogue {
   int columns;  // left from dst on
 
   void skip_panels(int panels) {
-    v_sum += panels * kPanelWidth;
+    start += panels * kPanelWidth;
     v_scale += panels * kPanelWidth;
     dst += panels * kPanelWidth;
     columns -= panels * kPanelWidth;
   }
-  I init(int p) const {  // probabilities are u - 127: puts 127 * sum of v back
-    if constexpr (kProbabilityOffset == 0) return Vec::zero_i();
-    const I sum = Vec::load_i(v_sum + p * kPanelWidth);
-    return Vec::sub_i(Vec::shift_left<7>(sum), sum);
-  }
+  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     float* y = dst + static_cast<size_t>(r) * ldd;
@@ -291,11 +302,11 @@ inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, int 
     largest[r] = Vec::set(minus_inf());
   }
   attention_product<Op>(rows, a.q, a.q_stride, a.k_panels, a.k_panel_bytes, a.k_steps, a.k_panel_count,
-                        ScoresS8Epilogue{a.k_sum, a.k_scale, a.scores, a.scores_stride, largest});
+                        ScoresS8Epilogue{a.k_start, a.k_scale, a.scores, a.scores_stride, largest});
   for (int r = 0; r < rows; ++r) scalar[r] = softmax_levels(a, r, Vec::fold_max(largest[r]), scalar[r]);
   attention_product<Op>(
       rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
-      ContextS8Epilogue{a.v_sum, a.v_scale, scalar, g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
+      ContextS8Epilogue{a.v_start, a.v_scale, scalar, g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
 }
 
 // body(row, rows) over [row_begin, row_end) in blocks of nearly equal height, at most kMost.

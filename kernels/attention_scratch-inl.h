@@ -18,10 +18,10 @@ constexpr size_t kAttentionRows = 8;
 struct AttentionS8Layout {
   size_t k_panels;  // int8 kN16K4, N = S keys, K = head_dim
   size_t k_scale;   // float [padded S], zero past S
-  size_t k_sum;     // int32 [padded S]
+  size_t k_start;   // int32 [padded S]
   size_t v_panels;  // int8 kN16K4, N = head_dim, K = S
   size_t v_scale;   // float [padded head_dim]
-  size_t v_sum;     // int32 [padded head_dim]
+  size_t v_start;   // int32 [padded head_dim]
   size_t q;         // activation bytes of kAttentionRows queries, stride activation_stride(head_dim)
   size_t q_scale;   // float [kAttentionRows]
   size_t scores;    // float [kAttentionRows][padded S]
@@ -42,11 +42,11 @@ constexpr AttentionS8Layout attention_s8_layout(size_t s, size_t head_dim) {
   AttentionS8Layout l{};
   l.k_panels = 0;
   l.k_scale = l.k_panels + packed_s8_bytes(s, head_dim);
-  l.k_sum = l.k_scale + padded_outputs(s) * sizeof(float);
-  l.v_panels = l.k_sum + padded_outputs(s) * sizeof(int32_t);
+  l.k_start = l.k_scale + padded_outputs(s) * sizeof(float);
+  l.v_panels = l.k_start + padded_outputs(s) * sizeof(int32_t);
   l.v_scale = l.v_panels + packed_s8_bytes(head_dim, s);
-  l.v_sum = l.v_scale + padded_outputs(head_dim) * sizeof(float);
-  l.q = l.v_sum + padded_outputs(head_dim) * sizeof(int32_t);
+  l.v_start = l.v_scale + padded_outputs(head_dim) * sizeof(float);
+  l.q = l.v_start + padded_outputs(head_dim) * sizeof(int32_t);
   l.q_scale = l.q + kAttentionRows * activation_stride(head_dim);
   l.scores = l.q_scale + round_up_64(kAttentionRows * sizeof(float));
   l.p = l.scores + kAttentionRows * padded_outputs(s) * sizeof(float);

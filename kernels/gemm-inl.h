@@ -9,26 +9,46 @@
 namespace octobert {
 namespace {
 
+// The accumulators of one panel before the first step: what brings the sums that Op computes, of activation bytes, to
+// sums of q w. `sum` is the sum of w per output.
+template <class Op>
+inline void start_panel([[maybe_unused]] const char* panel, [[maybe_unused]] int steps,
+                        [[maybe_unused]] const int32_t* sum, int32_t* start) {
+  if constexpr (kActivationOffset != 0) {  // activation bytes are q + 128
+    static_assert(kActivationOffset == 0 || kActivationOffset == 128);
+    Vec::store_i(start, Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(sum))));
+  } else if constexpr (requires { &Op::negative_sums; }) {
+    Op::negative_sums(panel, steps, start);
+  } else {
+    Vec::store_i(start, Vec::zero_i());
+  }
+}
+
 // Accumulators to floats, for rows from `row` on and panels from `panel` on.
 struct GemmS8Epilogue {
+  const int32_t* start;
   const float *a_scale, *b_scale, *bias;
-  const int32_t* b_sum;
   float* dst;
   size_t ldd;
 
-  GemmS8Epilogue(const GemmS8Args& g, int row, int panel)
-      : a_scale(g.a_scale + row),
+  GemmS8Epilogue(const GemmS8Args& g, int row, int panel, const int32_t* start_of_panels)
+      : start(start_of_panels),
+        a_scale(g.a_scale + row),
         b_scale(g.b_scale + panel * kPanelWidth),
         bias(g.bias + panel * kPanelWidth),
-        b_sum(g.b_sum + panel * kPanelWidth),
         dst(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth),
         ldd(g.ldd) {}
 
-  I init(int p) const {  // activations are q + 128: takes 128 * sum of w off again
-    if constexpr (kActivationOffset == 0) return Vec::zero_i();
-    static_assert(kActivationOffset == 0 || kActivationOffset == 128);
-    return Vec::sub_i(Vec::zero_i(), Vec::shift_left<7>(Vec::load_i(b_sum + p * kPanelWidth)));
+  template <class Op>
+  static void start_panels(const GemmS8Args& g, int panel, int count, int32_t* start) {
+    const size_t bytes = packed_s8_panel_bytes(static_cast<size_t>(g.k));
+    for (int p = 0; p < count; ++p) {
+      start_panel<Op>(reinterpret_cast<const char*>(g.b) + static_cast<size_t>(panel + p) * bytes,
+                      static_cast<int>(group_count(static_cast<size_t>(g.k))), g.b_sum + (panel + p) * kPanelWidth,
+                      start + p * kPanelWidth);
+    }
   }
+  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     const F scale = Vec::set(a_scale[r]);
@@ -48,13 +68,15 @@ struct GemmF32Epilogue {
   float* dst;
   size_t ldd;
 
-  GemmF32Epilogue(const GemmF32Args& g, int row, int panel)
+  GemmF32Epilogue(const GemmF32Args& g, int row, int panel, const int32_t*)
       : b_scale(g.b_scale ? g.b_scale + panel * kPanelWidth : kOnes),
         bias(g.bias + panel * kPanelWidth),
         scale_step(g.b_scale ? kPanelWidth : 0),
         dst(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth),
         ldd(g.ldd) {}
 
+  template <class Op>
+  static void start_panels(const GemmF32Args&, int, int, int32_t*) {}
   F init(int) const { return Vec::zero(); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
@@ -116,6 +138,8 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
   const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
   const size_t slice = shape.panel_bytes / static_cast<size_t>(blocks);
   const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
+  alignas(64) int32_t start[P * kPanelWidth];
+  Epilogue::template start_panels<Op>(g, panel, P, start);
   for (int block = 0, row = 0; block < blocks; ++block) {
     const int rows = (shape.rows - row) / (blocks - block);
     for (int r = 0; r < rows; ++r) {
@@ -125,7 +149,7 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     }
     const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
-                           shape.steps, prefetch, Epilogue{g, row, panel});
+                           shape.steps, prefetch, Epilogue{g, row, panel, start});
     finish_block(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd, rows, P * kPanelWidth,
                  g.activation, row_max_bits ? row_max_bits + row : nullptr);
     row += rows;

@@ -35,18 +35,18 @@ constexpr size_t activation_stride(size_t k) { return (k + 63) / 64 * 64; }
 // acc = sum over k of q[m][k] * w[n][k], exact in int32,
 // for all rows m < M and the outputs of panels [panel_begin, panel_end).
 struct GemmS8Args {
-  const uint8_t* a;         // [M][lda] activation bytes
-  size_t lda;               // bytes, = activation_stride(k)
-  const float* a_scale;     // [M]
-  const int8_t* b;          // packed kN16K4, address of panel 0
-  const float* b_scale;     // [padded N]
-  const int32_t* b_sum;     // [padded N] sum over k of w[n][k] (cancels activation_offset)
-  const float* bias;        // [padded N]
-  float* dst;               // [M][ldd], column 0 = output 0 of panel 0
-  size_t ldd;               // >= padded N
-  uint32_t* row_max_bits;   // [M] or null: raised to the bits of max |dst[m][n]| over the outputs
-                            // written (padding outputs are zero and do not matter); as unsigned
-                            // integers, so that a NaN wins and the order of panels is free
+  const uint8_t* a;        // [M][lda] activation bytes
+  size_t lda;              // bytes, = activation_stride(k)
+  const float* a_scale;    // [M]
+  const int8_t* b;         // packed kN16K4, address of panel 0
+  const float* b_scale;    // [padded N]
+  const int32_t* b_sum;    // [padded N] sum over k of w[n][k] (cancels activation_offset)
+  const float* bias;       // [padded N]
+  float* dst;              // [M][ldd], column 0 = output 0 of panel 0
+  size_t ldd;              // >= padded N
+  uint32_t* row_max_bits;  // [M] or null: raised to the bits of max |dst[m][n]| over the outputs
+                           // written (padding outputs are zero and do not matter); as unsigned
+                           // integers, so that a NaN wins and the order of panels is free
   int m, k;
   int panel_begin, panel_end;
   Activation activation;
@@ -55,7 +55,7 @@ struct GemmS8Args {
 // dst[m][n] = act(acc * scale + bias): acc = fma over k = 0..K-1 in this order, from 0;
 // with b_scale: fma(acc, b_scale[n], bias[n]); without: acc + bias[n].
 struct GemmF32Args {
-  const float* a;        // [M][lda]
+  const float* a;  // [M][lda]
   size_t lda;
   const float* b;        // packed kN16K1, address of panel 0
   const float* b_scale;  // [padded N] or null
@@ -71,12 +71,12 @@ struct GemmF32Args {
 // bytes, scale[m] = absmax[m] / 127. absmax below kTinyAbsMax: q = 0, scale 1. absmax not
 // finite: q = 0, scale NaN, so that the fault reaches the logits instead of vanishing.
 struct QuantizeRowsArgs {
-  const float* src;              // [M][lds]
+  const float* src;  // [M][lds]
   size_t lds;
   const uint32_t* row_max_bits;  // [M] or null: bits of max |src[m][k]| where already known
   uint8_t* dst;                  // [M][ldd]
   size_t ldd;
-  float* scale;                  // [M]
+  float* scale;  // [M]
   int m, k;
 };
 
@@ -84,18 +84,18 @@ struct QuantizeRowsArgs {
 // (Ba et al. 2016, "Layer Normalization", eq. 3-4), of x + residual;
 // then, if q is given, quantized as quantize_rows does.
 struct LayerNormArgs {
-  const float* x;         // [M][ldx]
+  const float* x;  // [M][ldx]
   size_t ldx;
   const float* residual;  // [M][ldr] or null
   size_t ldr;
-  const float* gamma;     // [N]
-  const float* beta;      // [N]
+  const float* gamma;  // [N]
+  const float* beta;   // [N]
   float eps;
-  float* y;               // [M][ldy]; may be x or residual themselves
+  float* y;  // [M][ldy]; may be x or residual themselves
   size_t ldy;
-  uint8_t* q;             // [M][ldq] or null
+  uint8_t* q;  // [M][ldq] or null
   size_t ldq;
-  float* scale;           // [M], with q
+  float* scale;  // [M], with q
   int m, n;
 };
 
@@ -106,9 +106,9 @@ struct LayerNormArgs {
 struct AttentionArgs {
   const float *q, *k, *v;  // [S][ld], head_dim columns each
   size_t ld;
-  float* dst;              // [S][ldd], head_dim columns
+  float* dst;  // [S][ldd], head_dim columns
   size_t ldd;
-  void* scratch;           // attention_scratch_bytes(S, head_dim), 64-byte aligned
+  void* scratch;  // attention_scratch_bytes(S, head_dim), 64-byte aligned
   int s, head_dim;
   int row_begin, row_end;  // 0 <= row_begin < row_end <= S
 };
@@ -135,20 +135,26 @@ struct EmbedArgs {
 struct SoftmaxArgs {
   const float* x;  // [M][ldx]
   size_t ldx;
-  float* y;        // [M][ldy]
+  float* y;  // [M][ldy]
   size_t ldy;
   int m, n;
 };
 
 enum class Isa : uint32_t {
-  kScalar = 0, kAvx2, kAvxVnni, kAvx512Vnni, kNeon, kNeonDotprod, kNeonI8mm,
+  kScalar = 0,
+  kAvx2,
+  kAvxVnni,
+  kAvx512Vnni,
+  kNeon,
+  kNeonDotprod,
+  kNeonI8mm,
 };
 
 struct KernelTable {
-  const char* name;           // "scalar", "avx2", "avx_vnni", "avx512_vnni", "neon", ...
+  const char* name;  // "scalar", "avx2", "avx_vnni", "avx512_vnni", "neon", ...
   Isa isa;
-  uint64_t required_features; // bits of kernels/cpu.h, exactly what the unit's flags let the compiler use
-  int32_t activation_offset;  // 0 or 128
+  uint64_t required_features;  // bits of kernels/cpu.h, exactly what the unit's flags let the compiler use
+  int32_t activation_offset;   // 0 or 128
 
   void (*gemm_s8)(const GemmS8Args&);
   void (*gemm_f32)(const GemmF32Args&);

@@ -25,17 +25,16 @@ constexpr float kTinyAbsMax = 1e-30f;
 // (Phi(x) - 1/2) / x over s in [-1, 1], absolute error of gelu <= 1.3e-6 over all floats.
 constexpr float kGeluClamp = 5.25f;
 constexpr float kGeluScale = 0x1.293726p-4f;  // 2 / 5.25^2
-constexpr float kGeluPoly[13] = {
-    0x1.13c84p-3f,    -0x1.12f30ep-4f, 0x1.96bca4p-5f,  -0x1.45e5eap-5f, 0x1.05e192p-5f,
-    -0x1.96f80cp-6f,  0x1.347b3ap-6f,  -0x1.bfb84ep-7f, 0x1.033188p-7f,  -0x1.d8ffbap-9f,
-    0x1.946fep-9f,    -0x1.72b0c4p-9f, 0x1.023822p-10f};
+constexpr float kGeluPoly[13] = {0x1.13c84p-3f,   -0x1.12f30ep-4f, 0x1.96bca4p-5f,  -0x1.45e5eap-5f, 0x1.05e192p-5f,
+                                 -0x1.96f80cp-6f, 0x1.347b3ap-6f,  -0x1.bfb84ep-7f, 0x1.033188p-7f,  -0x1.d8ffbap-9f,
+                                 0x1.946fep-9f,   -0x1.72b0c4p-9f, 0x1.023822p-10f};
 
 // exp(x), |error| <= 2 ulp on [-87, 88]: n = rint(x * log2 e), r = x - n ln 2 in two parts
 // (Cody and Waite), Cephes' expf polynomial, times 2^n made from exponent bits.
 constexpr float kExpMin = -87.0f, kExpMax = 88.0f;
 constexpr float kLog2E = 0x1.715476p+0f;
-constexpr float kLn2Hi = 0x1.63p-1f;         // 0.693359375, exact with 9 bits
-constexpr float kLn2Lo = -0x1.bd0106p-13f;   // ln 2 - kLn2Hi = -2.12194440e-4
+constexpr float kLn2Hi = 0x1.63p-1f;        // 0.693359375, exact with 9 bits
+constexpr float kLn2Lo = -0x1.bd0106p-13f;  // ln 2 - kLn2Hi = -2.12194440e-4
 constexpr float kExpPoly[6] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
                                8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
 

@@ -5,7 +5,8 @@
 //   Acc, A, B          accumulators of 16 outputs; 4 bytes of A in every lane; 64 bytes of B
 //   kRows, kPanels     the largest tile that its registers hold: kRows * kPanels accumulators and a few more
 //   load_a, load_b, mac(acc, a, b)
-//   tile                optional: a loop of its own, where its instructions or registers want another order
+//   negative_sums      optional: what its sums lack, per output of a panel (avx2.cpp); goes into the start
+//   tile               optional: a loop of its own, where its instructions or registers want another order
 //
 // The accumulators are separate variables because g++ 12 keeps an array of them in memory (37 % of the peak against
 // 93 %), and mac is one asm statement where g++ spills intrinsics' accumulators; tests/isa_symbols.py looks for spills

@@ -38,7 +38,7 @@ build() {
   case $preset in release | debug) compiler=("-DCMAKE_CXX_COMPILER=$GXX") ;; esac
   cmake --preset "$preset" "${CMAKE_ARGUMENTS[@]}" "${compiler[@]}" > "$results/$preset.configure.txt" 2>&1 ||
     { cat "$results/$preset.configure.txt"; return 1; }
-  cmake --build "build-$preset" -j "$JOBS" ${1:+--target "$@"}
+  cmake --build "build-$preset" -j "$JOBS" ${1:+--target "$@"} -- -k 0 # all errors, not the first alone
 }
 
 # run_ctest NAME FOLDER [CTEST ARGUMENTS...]

@@ -7,10 +7,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "gz_lines.h"
 #include "octobert/converter.h"
 #include "octobert/engine.h"
-#include "temporary_folder.h"
+#include "tests/gz_lines.h"
+#include "tests/temporary_folder.h"
 
 namespace octobert {
 namespace {
@@ -167,6 +167,7 @@ void run_bundled(const fs::path& file, std::optional<size_t> stride) {
   const std::vector<json> lines = read_lines(file);
   ASSERT_GT(lines.size(), 0U);
   std::vector<std::string> texts;
+  texts.reserve(lines.size());
   for (const json& line : lines) texts.push_back(line["text"].get<std::string>());
   const std::vector<std::string_view> views(texts.begin(), texts.end());
   for (const char* const name : {"none", "simple", "first", "average", "max"}) {

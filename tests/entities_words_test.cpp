@@ -16,7 +16,7 @@ namespace {
 // spread over the other labels.
 class Decoding {
  public:
-  Decoding(std::vector<std::string> labels, AnalyzeOptions options = {})
+  explicit Decoding(std::vector<std::string> labels, const AnalyzeOptions& options = {})
       : labels_(std::move(labels)), tags_(label_tags(labels_)) {
     rules_.prepare(labels_, tags_, options);
   }

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+// clang-format off
 namespace octobert::unicode {
 
 inline constexpr uint32_t kUnicodeTablesVersion = 1;
@@ -47,5 +48,6 @@ inline const CharRecord& char_record(uint32_t cp) {
 }
 
 }  // namespace octobert::unicode
+// clang-format on
 
 #endif  // OCTOBERT_TOKENIZER_UNICODE_TABLES_H_

@@ -25,9 +25,9 @@ struct ConvertOptions {
   double min_agreement = 0;             // fraction of test tokens with the float label; below it nothing is written
   std::filesystem::path labels;         // optional: one name a line, replaces the checkpoint's
   std::vector<std::string> test_texts;  // empty: the built-in ones
-  int threads = 0;    // 0: usable_cores()
-  std::string isa;    // "": the best available; as OpenOptions::isa. Changes no byte
-  bool check = true;  // run the float model beside the quantized one
+  int threads = 0;                      // 0: usable_cores()
+  std::string isa;                      // "": the best available; as OpenOptions::isa. Changes no byte
+  bool check = true;                    // run the float model beside the quantized one
   // Accept embedding rows past the tokenizer's last id (vocabularies padded to a multiple of 8, say). Without it the
   // two must be equal: a vocabulary that lost its end looks the same.
   bool allow_padded_vocabulary = false;

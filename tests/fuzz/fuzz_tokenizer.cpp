@@ -11,6 +11,7 @@
 
 #include "octobert/error.h"
 #include "tests/tokenizer_test_util.h"
+#include "tokenizer/utf8.h"
 
 namespace {
 
@@ -28,6 +29,8 @@ TokenizerSpec make_spec(uint8_t options) {
   }
   std::sort(spec.vocabulary.begin(), spec.vocabulary.end());
   octobert::converter::add_token({"[SEP]", 0, false, false, false, false, true}, spec);
+  if (options & 16 && !(options & 32))
+    octobert::converter::add_token({"a_", 0, true, false, false, false, false}, spec);
   if (options & 16) {
     octobert::converter::add_token({"<l>", 0, false, true, false, false, false}, spec);
     octobert::converter::add_token({"  ", 0, false, true, true, false, false}, spec);
@@ -65,6 +68,31 @@ void check(const Encoding& e, const octobert::Tokenizer& tokenizer, std::string_
   }
 }
 
+// Where a text may be cut, its parts give the same tokens.
+void check_cuts(const octobert::Tokenizer& tokenizer, std::string_view text, octobert::TokenizeOptions options) {
+  options.add_special_tokens = false;
+  options.max_length = 0;
+  if (octobert::utf8::find_invalid_utf8(text) != text.size()) return;
+  static octobert::Encodings whole, part;
+  tokenizer.encode(text, options, whole);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  const auto at = [&](size_t i) { return octobert::utf8::decode(bytes + i, octobert::utf8::sequence_size(bytes[i])); };
+  size_t begin = 0, tokens = 0;
+  for (size_t i = 0, next; i < text.size(); i = next) {
+    next = i + octobert::utf8::sequence_size(bytes[i]);
+    if (next < text.size() && !tokenizer.can_cut_between(at(i), at(next))) continue;
+    tokenizer.encode(text.substr(begin, next - begin), options, part);
+    const Encoding &all = whole.chunks[0], &some = part.chunks[0];
+    require(tokens + some.size() <= all.size());
+    for (size_t k = 0; k < some.size(); ++k, ++tokens) {
+      require(some.ids[k] == all.ids[tokens] && some.bytes[k].begin + begin == all.bytes[tokens].begin &&
+              some.bytes[k].end + begin == all.bytes[tokens].end);
+    }
+    begin = next;
+  }
+  require(tokens == whole.chunks[0].size());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -90,6 +118,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } else {
       frozen->tokenizer.encode(text, options, out);
     }
+    check_cuts(frozen->tokenizer, text, options);
     for (size_t i = 0; i < out.count; ++i) {
       check(out.chunks[i], frozen->tokenizer, pair ? first : text, pair ? second : "");
     }
