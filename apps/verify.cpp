@@ -9,16 +9,17 @@
 #include <optional>
 
 #include "apps/command.h"
-#include "apps/compare.h"
 #include "apps/input.h"
 #include "apps/output.h"
 #include "apps/progress.h"
+#include "converter/compare.h"
 #include "engine/engine_access.h"
 #include "engine/verify_vectors.h"
 
 namespace octobert::apps {
 namespace {
 
+using converter::Comparison;
 using Json = nlohmann::ordered_json;
 
 struct VerifyOptions {
@@ -63,25 +64,6 @@ std::vector<Source> read_sources(const VerifyOptions& options, const Engine& eng
   return sources;
 }
 
-void add_counts(const converter::EntityCounts& from, converter::EntityCounts& to) {
-  to.expected += from.expected;
-  to.found += from.found;
-  to.correct += from.correct;
-}
-
-void add_scores(const converter::EntityScores& from, converter::EntityScores& to) {
-  add_counts(from.all, to.all);
-  for (const auto& [type, counts] : from.by_type) add_counts(counts, to.by_type[type]);
-}
-
-void add_comparison(const Comparison& from, Comparison& to) {
-  to.words += from.words;
-  to.agreeing += from.agreeing;
-  to.labelled = to.labelled || from.labelled;
-  add_scores(from.float_scores, to.float_scores);
-  add_scores(from.model_scores, to.model_scores);
-}
-
 Json counts_json(const converter::EntityCounts& counts) {
   return {{"precision", counts.precision()}, {"recall", counts.recall()}, {"f1", counts.f1()},
           {"expected", counts.expected},     {"found", counts.found},     {"correct", counts.correct}};
@@ -95,10 +77,10 @@ Json scores_json(const converter::EntityScores& scores) {
 }
 
 Json comparison_json(const Comparison& comparison) {
-  Json json = {{"agreement", comparison.agreement()}, {"words", comparison.words}, {"agreeing", comparison.agreeing}};
+  Json json = {{"agreement", comparison.agreement()}, {"words", comparison.words}, {"agreeing", comparison.same_label}};
   if (comparison.labelled) {
-    json["float"] = scores_json(comparison.float_scores);
-    json["model"] = scores_json(comparison.model_scores);
+    json["float"] = scores_json(comparison.reference);
+    json["model"] = scores_json(comparison.model);
   }
   return json;
 }
@@ -107,23 +89,23 @@ Json comparison_json(const Comparison& comparison) {
 struct Compared {
   Comparison all;
   std::vector<std::pair<std::string, Comparison>> files;
-  std::vector<LayerSqnr> sqnr;
 };
 
 Compared compare(const VerifyOptions& options, const Engine& engine) {
   const std::vector<Source> sources = read_sources(options, engine);
-  const ModelPair pair(engine, options.checkpoint, options.open);
+  const converter::FloatModel reference(options.checkpoint, options.open);
   Compared result;
   Progress bar(options.quiet || options.json);
   for (const Source& source : sources) {
     const auto progress = [&](size_t done, size_t total) { bar.update("comparing on", source.name, done, total); };
+    const converter::EncodedTexts encoded = source.sentences.empty()
+                                                ? converter::encode_texts(engine, source.texts)
+                                                : converter::encode_sentences(engine, source.sentences);
     const Comparison comparison =
-        source.sentences.empty() ? pair.compare(source.texts, progress) : pair.compare(source.sentences, progress);
-    add_comparison(comparison, result.all);
+        converter::compare_models(reference.engine(), engine, encoded, source.sentences, progress);
+    result.all.add(comparison);
     result.files.emplace_back(source.name, comparison);
   }
-  const Source& first = sources.front();
-  result.sqnr = pair.sqnr(first.sentences.empty() ? pair.encode(first.texts) : pair.encode(first.sentences));
   return result;
 }
 
@@ -138,11 +120,11 @@ std::string scores_text(const Comparison& all) {
   std::string out =
       fmt::format("entities, %:{:>9} {:>26}   {:>26}\n  {:<12} {:>8} {:>8} {:>8} {:>8}   {:>8} {:>8} {:>8}\n", "",
                   "float model", "this model", "label", "in text", "P", "R", "F1", "P", "R", "F1");
-  for (const auto& [type, counts] : all.float_scores.by_type) {
-    const auto found = all.model_scores.by_type.find(type);
-    out += scores_line(printable(type), counts, found == all.model_scores.by_type.end() ? none : found->second);
+  for (const auto& [type, counts] : all.reference.by_type) {
+    const auto found = all.model.by_type.find(type);
+    out += scores_line(printable(type), counts, found == all.model.by_type.end() ? none : found->second);
   }
-  return out + scores_line("all", all.float_scores.all, all.model_scores.all);
+  return out + scores_line("all", all.reference.all, all.model.all);
 }
 
 std::string compared_text(const Compared& compared) {
@@ -154,7 +136,7 @@ std::string compared_text(const Compared& compared) {
   if (compared.files.size() > 1) line("all", compared.all);
   if (compared.all.labelled) out += scores_text(compared.all);
   out += "signal-to-quantization-noise, dB, lowest first:\n";
-  std::vector<LayerSqnr> sorted = compared.sqnr;
+  std::vector<LayerSqnr> sorted = compared.files.front().second.sqnr;
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.decibel < b.decibel; });
   for (const LayerSqnr& layer : sorted) out += fmt::format("  {:<32} {:>8.2f}\n", layer.name, layer.decibel);
   return out;
@@ -167,7 +149,7 @@ void add_compared(const Compared& compared, Json& json) {
     file.update(comparison_json(comparison));
     json["files"].push_back(file);
   }
-  for (const LayerSqnr& layer : compared.sqnr) {
+  for (const LayerSqnr& layer : compared.files.front().second.sqnr) {
     // Equal results have no noise; JSON has no infinity.
     json["sqnr_db"][layer.name] = std::isfinite(layer.decibel) ? Json(layer.decibel) : Json();
   }
@@ -214,7 +196,7 @@ constexpr const char* kExamples = R"(Examples:
 Every checksum is checked and the file's own test vectors are replayed: ids and logits must come out bit for bit. With
 --against the float model of the checkpoint runs beside it; words are compared by the label of their first piece,
 entities by exact span and type (I-X after O or another type opens one). The signal-to-quantization-noise ratios are
-those of the first 4096 tokens of the first file. --json: fractions of 1, for all files and for each:
+those of the first file. --json: fractions of 1, for all files and for each:
   {"vectors","vector_mismatches","agreement","float":{"f1",...},"model":{"f1",...},"files":[...],"sqnr_db":{...}}
 
 Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if a test vector comes out different, or a

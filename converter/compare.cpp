@@ -92,6 +92,14 @@ std::vector<std::string_view> names_of(std::span<const int32_t> labels, std::spa
 
 }  // namespace
 
+void Comparison::add(const Comparison& other) {
+  words += other.words;
+  same_label += other.same_label;
+  labelled = labelled || other.labelled;
+  reference.add(other.reference);
+  model.add(other.model);
+}
+
 FloatModel::FloatModel(const std::filesystem::path& checkpoint, const OpenOptions& options)
     : bytes_(float_model(checkpoint, options)), engine_(Engine::open_memory({bytes_.data(), bytes_.size()}, options)) {}
 
@@ -115,6 +123,8 @@ Comparison compare_models(const Engine& reference, const Engine& model, const En
     }
   }
   for (size_t i = 0; i < sentences.size(); ++i) {
+    if (sentences[i].labels.empty()) continue;
+    comparison.labelled = true;
     const std::vector<std::string_view> gold(sentences[i].labels.begin(), sentences[i].labels.end());
     comparison.reference.add(gold, names_of(expected[i], model.labels()));
     comparison.model.add(gold, names_of(found[i], model.labels()));

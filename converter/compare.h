@@ -30,8 +30,11 @@ class FloatModel {
 struct Comparison {
   size_t words = 0, same_label = 0;  // words that have a piece; those with the reference's label
   double agreement() const { return words == 0 ? 1 : static_cast<double>(same_label) / static_cast<double>(words); }
-  EntityScores reference, model;  // against the texts' own labels, where there are any
+  bool labelled = false;          // some texts have labels: the scores count
+  EntityScores reference, model;  // against the texts' own labels
   std::vector<LayerSqnr> sqnr;    // of the model's intermediate results and logits
+
+  void add(const Comparison& other);  // other texts' counts and scores; sqnr stays
 };
 
 // Runs both models over `encoded` (of the model's own tokenizer). `sentences`: the texts' labels, empty if they have

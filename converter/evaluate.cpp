@@ -125,6 +125,17 @@ void EntityScores::add(std::span<const std::string_view> expected, std::span<con
   }
 }
 
+void EntityCounts::add(const EntityCounts& other) {
+  expected += other.expected;
+  found += other.found;
+  correct += other.correct;
+}
+
+void EntityScores::add(const EntityScores& other) {
+  all.add(other.all);
+  for (const auto& [type, counts] : other.by_type) by_type[type].add(counts);
+}
+
 EncodedTexts encode_sentences(const Engine& engine, std::span<const Sentence> sentences) {
   TokenizeOptions options;
   options.max_length = window(engine);

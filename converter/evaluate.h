@@ -43,12 +43,14 @@ struct EntityCounts {
   double f1() const {
     return expected + found == 0 ? 0 : 2.0 * static_cast<double>(correct) / static_cast<double>(expected + found);
   }
+  void add(const EntityCounts& other);
 };
 
 struct EntityScores {
   EntityCounts all;
   std::map<std::string, EntityCounts> by_type;
   void add(std::span<const std::string_view> expected, std::span<const std::string_view> found);  // a sentence's labels
+  void add(const EntityScores& other);
 };
 
 // Texts as a model sees them: tokens, and which token is each word's first.
