@@ -18,18 +18,6 @@ struct InspectFlags {
   bool json = false, tensors = false;
 };
 
-const char* scheme_name(uint32_t scheme) {
-  switch (static_cast<format::Scheme>(scheme)) {
-    case format::Scheme::kFloat:
-      return "float";
-    case format::Scheme::kWeightOnly:
-      return "weight-only";
-    case format::Scheme::kDynamic:
-      return "dynamic";
-  }
-  return "unknown";
-}
-
 const char* activation_name(uint32_t activation) {
   switch (static_cast<Activation>(activation)) {
     case Activation::kNone:
@@ -79,9 +67,9 @@ nlohmann::ordered_json key_values(const ModelFile& file, format::SectionType typ
 nlohmann::ordered_json config_of(const ModelFile& file) {
   const format::ModelConfig& config = file.config();
   std::map<std::string, int> products;
-  for (const format::ProductEntry& product : file.products()) ++products[scheme_name(product.scheme)];
+  for (const format::ProductEntry& product : file.products()) ++products[format::scheme_name(product.scheme)];
   return {{"family", config.family == 0 ? "bert" : "unknown"},
-          {"scheme", scheme_name(config.scheme)},
+          {"scheme", format::scheme_name(config.scheme)},
           {"products", products},
           {"hidden_size", config.hidden_size},
           {"layers", config.layer_count},

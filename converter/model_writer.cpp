@@ -190,17 +190,36 @@ void ModelWriter::add_floats(const std::string& name, std::initializer_list<uint
   add_tensor(name, DType::kF32, Layout::kRowMajor, dims, bytes_of(data, count));
 }
 
+void ModelWriter::add_integers(const std::string& name, const int32_t* data, uint64_t count) {
+  const std::array<uint64_t, 1> dims{count};
+  add_tensor(name, DType::kI32, Layout::kRowMajor, dims, bytes_of(data, count));
+}
+
 void ModelWriter::add_linear(const std::string& name, const Linear& linear) {
   const auto n = static_cast<size_t>(linear.n), k = static_cast<size_t>(linear.k);
   const std::array<uint64_t, 2> dims{n, k};
-  if (linear.scheme == Scheme::kFloat) {
-    add_tensor(name + ".weight", DType::kF32, Layout::kN16K1, dims,
-               bytes_of(linear.weight_f32, packed_f32_floats(n, k)));
-  } else {
-    const std::array<uint64_t, 1> rows{padded_outputs(n)};
-    add_tensor(name + ".weight", DType::kI8, Layout::kN16K4, dims, bytes_of(linear.weight_s8, packed_s8_bytes(n, k)));
-    add_floats(name + ".scale", {padded_outputs(n)}, linear.scale);
-    add_tensor(name + ".sum", DType::kI32, Layout::kRowMajor, rows, bytes_of(linear.sum, padded_outputs(n)));
+  const std::string weight = name + ".weight";
+  switch (linear.scheme) {
+    case Scheme::kFloat:
+      add_tensor(weight, DType::kF32, Layout::kN16K1, dims, bytes_of(linear.weight_f32, packed_f32_floats(n, k)));
+      break;
+    case Scheme::kWeightOnlyInt4: {
+      const size_t groups = (k + static_cast<size_t>(linear.group_size) - 1) / static_cast<size_t>(linear.group_size);
+      add_tensor(weight, DType::kI4, Layout::kN16K8, dims, bytes_of(linear.weight_4bit, packed_4bit_bytes(n, k)));
+      add_floats(name + ".group_scale", {groups, padded_outputs(n)}, linear.group_scale);
+      break;
+    }
+    case Scheme::kCodebook:
+      add_tensor(weight, DType::kU4, Layout::kN16K8, dims, bytes_of(linear.weight_4bit, packed_4bit_bytes(n, k)));
+      add_floats(name + ".scale", {padded_outputs(n)}, linear.scale);
+      add_floats(name + ".codebook", {16}, linear.codebook);
+      break;
+    default:
+      add_tensor(weight, DType::kI8, Layout::kN16K4, dims, bytes_of(linear.weight_s8, packed_s8_bytes(n, k)));
+      add_floats(name + ".scale", {padded_outputs(n)}, linear.scale);
+      add_integers(name + ".sum", linear.sum, padded_outputs(n));
+      if (linear.input_inv != nullptr) add_floats(name + ".input_inv", {padded_outputs(k)}, linear.input_inv);
+      if (linear.scheme == Scheme::kStatic) add_integers(name + ".input_zero", &linear.input_zero, 1);
   }
   add_floats(name + ".bias", {padded_outputs(n)}, linear.bias);
 }
@@ -229,6 +248,11 @@ void ModelWriter::add_layer(const format::ModelConfig& config, uint32_t index, c
   const std::string name = "layer." + std::to_string(index);
   begin_weights(name);
   add_linear(name + ".qkv", layer.qkv);
+  if (layer.attention == Scheme::kStatic) {
+    add_floats(name + ".qkv.output_inv", {padded_outputs(3 * size_t{config.hidden_size})}, layer.qkv_output_inv);
+    add_floats(name + ".scores.factor", {config.head_count}, layer.scores_factor);
+    add_floats(name + ".context.value_scale", {config.hidden_size}, layer.value_scale);
+  }
   add_linear(name + ".attention_output", layer.attention_output);
   add_norm(name + ".attention_norm", config, layer.attention_norm);
   add_linear(name + ".ffn1", layer.ffn1);

@@ -50,7 +50,7 @@ class ModelWriter {
   void begin_weights(std::string_view name);
   void add_tensor(std::string_view name, format::DType dtype, Layout layout, std::span<const uint64_t> dims,
                   std::span<const std::byte> bytes);
-  // The tensors of a product, "NAME.weight", ".bias", ".scale", ".sum", as its scheme has them.
+  // The tensors of a product, "NAME.weight", ".bias" and those that its scheme has besides (engine/format.h).
   void add_linear(const std::string& name, const Linear& linear);
   // Weight sections of their own: "embeddings", "layer.N", "classifier".
   void add_embeddings(const format::ModelConfig& config, const Embeddings& embeddings);
@@ -72,6 +72,7 @@ class ModelWriter {
   void align();
   void add_norm(const std::string& name, const format::ModelConfig& config, const LayerNormWeights& norm);
   void add_floats(const std::string& name, std::initializer_list<uint64_t> dims, const float* data);
+  void add_integers(const std::string& name, const int32_t* data, uint64_t count);
 
   std::unique_ptr<Sink> sink_;
   uint32_t max_sections_;

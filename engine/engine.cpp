@@ -53,18 +53,6 @@ const char* activation_name(uint32_t activation) {
   return "none";
 }
 
-const char* scheme_name(uint32_t scheme) {
-  switch (static_cast<format::Scheme>(scheme)) {
-    case format::Scheme::kFloat:
-      return "float";
-    case format::Scheme::kWeightOnly:
-      return "weight-only";
-    case format::Scheme::kDynamic:
-      return "dynamic";
-  }
-  return "mixed";  // a name for more than this build's three; what is computed follows from the products
-}
-
 ModelInfo make_info(const format::ModelConfig& config) {
   return {.hidden_size = static_cast<int>(config.hidden_size),
           .layer_count = static_cast<int>(config.layer_count),
@@ -75,7 +63,7 @@ ModelInfo make_info(const format::ModelConfig& config) {
           .type_count = static_cast<int>(config.type_count),
           .label_count = static_cast<int>(config.label_count),
           .activation = activation_name(config.activation),
-          .scheme = scheme_name(config.scheme),
+          .scheme = format::scheme_name(config.scheme),
           .layer_norm_eps = config.layer_norm_eps};
 }
 

@@ -71,25 +71,47 @@ static_assert(sizeof(ModelConfig) == 128);
 
 // How one matrix product is computed.
 enum class Scheme : uint32_t {
-  kFloat = 0,       // fp32 weights (kN16K1), float arithmetic
-  kWeightOnly = 1,  // int8 weights (kN16K4) per output channel, float arithmetic
-  kDynamic = 2,     // int8 weights, int8 activations per token, scales found at run time
+  kFloat = 0,           // fp32 weights (kN16K1), float arithmetic
+  kWeightOnly = 1,      // int8 weights (kN16K4) per output channel, float arithmetic
+  kDynamic = 2,         // int8 weights, int8 activations per token, scales found at run time
+  kStatic = 3,          // int8 weights, int8 activations, scales fixed by calibration and folded into the weights
+  kWeightOnlyInt4 = 4,  // int4 weights (kN16K8) with a scale a group of inputs and output, float arithmetic
+  kCodebook = 5,        // 4-bit indices (kN16K8) into 16 floats, a scale an output, float arithmetic
+  kHybrid = 6,          // of a model, in ModelConfig only: products have different schemes
 };
+
+// As commands and reports name them; "unknown" for what this build does not know.
+constexpr const char* scheme_name(uint32_t scheme) {
+  constexpr const char* kNames[] = {
+      "float", "weight-only", "dynamic", "static", "weight-only-int4", "weight-only-codebook", "hybrid"};
+  return scheme < sizeof kNames / sizeof *kNames ? kNames[scheme] : "unknown";
+}
 
 // Products of layer L, in this order: 6 L + {0: qkv, 1: scores, 2: context, 3: attention_output,
 // 4: ffn1, 5: ffn2}; last, 6 * layer_count: classifier. scores and context have no weights.
 struct ProductEntry {
-  uint32_t scheme;       // Scheme
-  uint32_t reserved[3];  // zero
+  uint32_t scheme;       // Scheme, not kHybrid
+  uint32_t group_size;   // kWeightOnlyInt4: inputs that share a scale, a multiple of 8; else zero
+  uint32_t reserved[2];  // zero
 };
 static_assert(sizeof(ProductEntry) == 16);
 
-enum class DType : uint32_t { kF32 = 0, kI8 = 1, kI32 = 2 };
+enum class DType : uint32_t {
+  kF32 = 0,
+  kI8 = 1,
+  kI32 = 2,
+  kI4 = 3,  // -8..7, two's complement, kN16K8 only
+  kU4 = 4,  // 0..15, kN16K8 only
+};
 
 // Tensor names: "embeddings.word" [V, D] (+ ".scale" [V] if int8), "embeddings.position" [P, D],
 // "embeddings.type" [T, D], "embeddings.norm.gamma"/".beta" [D]; "layer.L.qkv", "layer.L.attention_output",
 // "layer.L.ffn1", "layer.L.ffn2", "classifier", each with ".weight" [N, K], ".bias" [padded N] and, if
 // int8, ".scale" [padded N], ".sum" [padded N] (i32, sum over k of the row's weights);
+// Further, as the scheme has them: ".input_inv" [K up to a multiple of 16] (multipliers of the input's channels, zero
+// past K; kStatic, and kDynamic where smoothed), ".input_zero" i32 [1] (kStatic), ".group_scale" [groups, padded N]
+// (kWeightOnlyInt4), ".codebook" [16] and ".scale" (kCodebook). Where attention is kStatic: "layer.L.qkv.output_inv"
+// [padded 3 D], "layer.L.scores.factor" [H] (scale of Q times scale of K), "layer.L.context.value_scale" [D];
 // "layer.L.attention_norm.gamma"/".beta", "layer.L.ffn_norm.gamma"/".beta" [D].
 // qkv has the outputs of query, key, value one after the other: N = 3 D.
 struct TensorEntry {

@@ -1,6 +1,6 @@
 #include "engine/model.h"
 
-#include <initializer_list>
+#include <cstring>
 #include <string>
 
 #include "engine/model_file.h"
@@ -30,17 +30,47 @@ class Tensors {
   }
   DType dtype(const std::string& name) const { return static_cast<DType>(find(name).entry->dtype); }
 
-  Linear linear(const std::string& name, Scheme scheme, uint32_t n, uint32_t k) const {
-    Linear linear{.scheme = scheme, .n = static_cast<int>(n), .k = static_cast<int>(k)};
+  Linear linear(const std::string& name, const format::ProductEntry& product, uint32_t n, uint32_t k) const {
+    const std::string weight = name + ".weight";
+    Linear linear{.scheme = static_cast<Scheme>(product.scheme), .n = static_cast<int>(n), .k = static_cast<int>(k)};
     linear.bias = floats(name + ".bias", padded_outputs(n));
-    if (scheme == Scheme::kFloat) {
-      linear.weight_f32 = get<float>(name + ".weight", DType::kF32, Layout::kN16K1, n, k);
-      return linear;
+    switch (linear.scheme) {
+      case Scheme::kFloat:
+        linear.weight_f32 = get<float>(weight, DType::kF32, Layout::kN16K1, n, k);
+        return linear;
+      case Scheme::kWeightOnlyInt4:
+        linear.group_size = static_cast<int>(product.group_size);
+        linear.weight_4bit = get<uint8_t>(weight, DType::kI4, Layout::kN16K8, n, k);
+        linear.group_scale =
+            floats(name + ".group_scale", (k + product.group_size - 1) / product.group_size, padded_outputs(n));
+        return linear;
+      case Scheme::kCodebook:
+        linear.weight_4bit = get<uint8_t>(weight, DType::kU4, Layout::kN16K8, n, k);
+        linear.codebook = floats(name + ".codebook", 16);
+        linear.scale = floats(name + ".scale", padded_outputs(n));
+        return linear;
+      default:
+        linear.weight_s8 = get<int8_t>(weight, DType::kI8, Layout::kN16K4, n, k);
+        linear.scale = floats(name + ".scale", padded_outputs(n));
+        linear.sum = integers(name + ".sum", padded_outputs(n));
     }
-    linear.weight_s8 = get<int8_t>(name + ".weight", DType::kI8, Layout::kN16K4, n, k);
-    linear.scale = floats(name + ".scale", padded_outputs(n));
-    linear.sum = integers(name + ".sum", padded_outputs(n));
+    const std::string inv = name + ".input_inv";
+    if (linear.scheme == Scheme::kStatic || (linear.scheme == Scheme::kDynamic && file_.find_tensor(inv))) {
+      linear.input_inv = floats(inv, padded_outputs(k));
+    }
+    if (linear.scheme == Scheme::kStatic) linear.input_zero = zero_point(name + ".input_zero");
     return linear;
+  }
+
+  // One small tensor that is read when the file is opened: it goes into integer arithmetic, which must not overflow.
+  int32_t zero_point(const std::string& name) const {
+    int32_t zero = 0;
+    std::memcpy(&zero, integers(name, 1), sizeof zero);
+    if (zero < -127 || zero > 127) {
+      throw Error(ErrorCode::kFormat,
+                  file_.source() + ": tensor '" + name + "' is " + std::to_string(zero) + ", expected -127 to 127");
+    }
+    return zero;
   }
 
   LayerNormWeights norm(const std::string& name, uint32_t n) const {
@@ -95,7 +125,8 @@ BertModel make_bert_model(const ModelFile& file) {
   const format::ModelConfig& config = file.config();
   const uint32_t d = config.hidden_size;
   const Tensors tensors(file);
-  const auto scheme = [&](size_t product) { return static_cast<Scheme>(file.products()[product].scheme); };
+  const auto product_entry = [&](size_t product) -> const format::ProductEntry& { return file.products()[product]; };
+  const auto scheme = [&](size_t product) { return static_cast<Scheme>(product_entry(product).scheme); };
 
   BertModel model;
   model.config = config;
@@ -103,25 +134,32 @@ BertModel make_bert_model(const ModelFile& file) {
   for (uint32_t l = 0; l < config.layer_count; ++l) {
     const std::string name = "layer." + std::to_string(l) + ".";
     const size_t product = 6 * size_t{l};
+    const Scheme attention = scheme(product + 1);
     // Neither has weights, and the kernels know both in integers or both in floats.
-    if (scheme(product + 1) != scheme(product + 2) || scheme(product + 1) == Scheme::kWeightOnly) {
+    if (attention != scheme(product + 2) ||
+        (attention != Scheme::kFloat && attention != Scheme::kDynamic && attention != Scheme::kStatic)) {
       throw Error(ErrorCode::kUnsupported, file.source() + ": products '" + name + "scores' and '" + name +
                                                "context' have schemes " +
                                                std::to_string(file.products()[product + 1].scheme) + " and " +
                                                std::to_string(file.products()[product + 2].scheme) +
-                                               ", expected both float (0) or both dynamic (2)");
+                                               ", expected both float (0), both dynamic (2) or both static (3)");
     }
     EncoderLayer layer;
-    layer.qkv = tensors.linear(name + "qkv", scheme(product), 3 * d, d);
-    layer.attention = scheme(product + 1);
-    layer.attention_output = tensors.linear(name + "attention_output", scheme(product + 3), d, d);
+    layer.qkv = tensors.linear(name + "qkv", product_entry(product), 3 * d, d);
+    layer.attention = attention;
+    if (attention == Scheme::kStatic) {
+      layer.qkv_output_inv = tensors.floats(name + "qkv.output_inv", padded_outputs(3 * size_t{d}));
+      layer.scores_factor = tensors.floats(name + "scores.factor", config.head_count);
+      layer.value_scale = tensors.floats(name + "context.value_scale", d);
+    }
+    layer.attention_output = tensors.linear(name + "attention_output", product_entry(product + 3), d, d);
     layer.attention_norm = tensors.norm(name + "attention_norm", d);
-    layer.ffn1 = tensors.linear(name + "ffn1", scheme(product + 4), config.intermediate_size, d);
-    layer.ffn2 = tensors.linear(name + "ffn2", scheme(product + 5), d, config.intermediate_size);
+    layer.ffn1 = tensors.linear(name + "ffn1", product_entry(product + 4), config.intermediate_size, d);
+    layer.ffn2 = tensors.linear(name + "ffn2", product_entry(product + 5), d, config.intermediate_size);
     layer.ffn_norm = tensors.norm(name + "ffn_norm", d);
     model.layers.push_back(layer);
   }
-  model.classifier = tensors.linear("classifier", scheme(6 * size_t{config.layer_count}), config.label_count, d);
+  model.classifier = tensors.linear("classifier", product_entry(6 * size_t{config.layer_count}), config.label_count, d);
   return model;
 }
 

@@ -15,11 +15,19 @@ class ModelFile;
 struct Linear {
   format::Scheme scheme = format::Scheme::kFloat;
   int n = 0, k = 0;
-  const int8_t* weight_s8 = nullptr;  // kN16K4: kWeightOnly, kDynamic
-  const float* weight_f32 = nullptr;  // kN16K1: kFloat
-  const float* scale = nullptr;       // [padded n]: kWeightOnly, kDynamic
-  const int32_t* sum = nullptr;       // [padded n]: kDynamic (kWeightOnly does not read it)
-  const float* bias = nullptr;        // [padded n]
+  const int8_t* weight_s8 = nullptr;     // kN16K4: kWeightOnly, kDynamic, kStatic
+  const float* weight_f32 = nullptr;     // kN16K1: kFloat
+  const uint8_t* weight_4bit = nullptr;  // kN16K8: kWeightOnlyInt4 (-8..7), kCodebook (0..15)
+  const float* scale = nullptr;          // [padded n]: kWeightOnly, kDynamic, kStatic, kCodebook
+  const int32_t* sum = nullptr;          // [padded n]: kDynamic, kStatic (kWeightOnly does not read it)
+  const float* bias = nullptr;           // [padded n]
+  // Multipliers of the input's channels, whose inverses the weights have taken in; zero past k.
+  // kStatic: q = round_to_i8(fma(x, input_inv[c], input_zero)). kDynamic: null, or x * input_inv[c] is quantized.
+  const float* input_inv = nullptr;    // [padded k]
+  int32_t input_zero = 0;              // kStatic, in [-127, 127]
+  const float* group_scale = nullptr;  // [groups][padded n]: kWeightOnlyInt4
+  int group_size = 0;                  // kWeightOnlyInt4, a multiple of 8; the last group may be shorter
+  const float* codebook = nullptr;     // [16]: kCodebook
 };
 
 struct LayerNormWeights {
@@ -38,7 +46,12 @@ struct Embeddings {
 
 struct EncoderLayer {
   Linear qkv;  // outputs: query, key, value one after the other, n = 3 hidden_size
-  format::Scheme attention = format::Scheme::kFloat;  // of both products, scores and context: kFloat or kDynamic
+  format::Scheme attention = format::Scheme::kFloat;  // of scores and context: kFloat, kDynamic or kStatic
+  // kStatic attention: qkv's outputs become round_to_i8(y * qkv_output_inv[n]), a multiplier a head for Q and K and one
+  // a column for V; what one step of them is worth: scale of Q times scale of K by head, scale of V by column.
+  const float* qkv_output_inv = nullptr;  // [padded 3 hidden_size]
+  const float* scores_factor = nullptr;   // [head_count]
+  const float* value_scale = nullptr;     // [hidden_size]
   Linear attention_output;
   LayerNormWeights attention_norm;
   Linear ffn1, ffn2;  // intermediate_size outputs and inputs

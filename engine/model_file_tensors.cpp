@@ -41,6 +41,9 @@ bool is_known(const TensorEntry& tensor) {
     return tensor.dtype <= static_cast<uint32_t>(DType::kI32);
   }
   if (tensor.layout == static_cast<uint32_t>(Layout::kN16K4)) return tensor.dtype == static_cast<uint32_t>(DType::kI8);
+  if (tensor.layout == static_cast<uint32_t>(Layout::kN16K8)) {
+    return tensor.dtype == static_cast<uint32_t>(DType::kI4) || tensor.dtype == static_cast<uint32_t>(DType::kU4);
+  }
   return tensor.layout == static_cast<uint32_t>(Layout::kN16K1) && tensor.dtype == static_cast<uint32_t>(DType::kF32);
 }
 
@@ -50,6 +53,9 @@ uint64_t tensor_bytes(const TensorEntry& tensor) {
   uint64_t k = tensor.dims[1];
   if (tensor.layout != static_cast<uint32_t>(Layout::kRowMajor)) n = round_up(n, kPanelWidth);
   if (tensor.layout == static_cast<uint32_t>(Layout::kN16K4)) k = round_up(k, kGroupDepth);
+  if (tensor.layout == static_cast<uint32_t>(Layout::kN16K8)) {
+    return saturating_product(n, round_up(k, kGroupDepth4) / 2);  // 16 n: even
+  }
   const uint64_t element = tensor.dtype == static_cast<uint32_t>(DType::kI8) ? 1 : 4;
   return saturating_product(saturating_product(n, k), element);
 }
@@ -84,12 +90,18 @@ void ModelFile::read_products() {
   std::memcpy(products_.data(), bytes.data(), bytes.size());
   for (size_t i = 0; i < products_.size(); ++i) {
     const ProductEntry& product = products_[i];
-    if (product.scheme > static_cast<uint32_t>(Scheme::kDynamic)) {
+    if (product.scheme > static_cast<uint32_t>(Scheme::kCodebook)) {
       throw Error(ErrorCode::kUnsupported, source_ + ": product " + std::to_string(i) + " has scheme " +
                                                std::to_string(product.scheme) +
                                                ", which this build of octobert does not know; update octobert");
     }
-    if (product.reserved[0] != 0 || product.reserved[1] != 0 || product.reserved[2] != 0) {
+    const bool grouped = product.scheme == static_cast<uint32_t>(Scheme::kWeightOnlyInt4);
+    if (grouped && (product.group_size == 0 || product.group_size > kMaxReductionDepth ||
+                    product.group_size % kGroupDepth4 != 0)) {
+      fail("product " + std::to_string(i) + ": group_size is " + std::to_string(product.group_size) +
+           ", expected a multiple of 8 up to " + std::to_string(kMaxReductionDepth));
+    }
+    if ((!grouped && product.group_size != 0) || product.reserved[0] != 0 || product.reserved[1] != 0) {
       fail("product " + std::to_string(i) + ": reserved fields are not zero");
     }
   }

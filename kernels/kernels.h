@@ -28,19 +28,32 @@ namespace octobert {
 
 enum class Activation : uint32_t { kNone = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3 };
 
+// Whether clipped activations are counted (the build option OCTOBERT_COUNT_CLIPPED).
+#ifdef OCTOBERT_COUNT_CLIPPED
+inline constexpr bool kCountClipped = true;
+#else
+inline constexpr bool kCountClipped = false;
+#endif
+
 // Row stride, in bytes, of activation bytes with K inputs.
 constexpr size_t activation_stride(size_t k) { return (k + 63) / 64 * 64; }
 
-// dst[m][n] = act(fma(float(acc), a_scale[m] * b_scale[n], bias[n])),
-// acc = sum over k of q[m][k] * w[n][k], exact in int32,
-// for all rows m < M and the outputs of panels [panel_begin, panel_end).
+// Static quantization: a fixed multiplier a channel and one integer zero point,
+//   q = round_to_i8(fma(y, inv[n], float(zero_point))), stored as an activation byte.
+// `clipped` (null: not counted) is raised by the number of values whose fma is not within [-127.5, 127.5], a NaN
+// included, which becomes -127. Nothing is counted without kCountClipped.
+//
+// y[m][n] = act(fma(float(acc), a_scale[m] * b_scale[n], bias[n])),
+// acc = sum over k of (q[m][k] - a_zero_point) * w[n][k], exact in int32,
+// for all rows m < M and the outputs of panels [panel_begin, panel_end); into dst as floats or, if q is given, into q
+// as bytes (then dst is not touched and row_max_bits must be null).
 struct GemmS8Args {
   const uint8_t* a;        // [M][lda] activation bytes
   size_t lda;              // bytes, = activation_stride(k)
-  const float* a_scale;    // [M]
+  const float* a_scale;    // [M]; null: 1
   const int8_t* b;         // packed kN16K4, address of panel 0
   const float* b_scale;    // [padded N]
-  const int32_t* b_sum;    // [padded N] sum over k of w[n][k] (cancels activation_offset)
+  const int32_t* b_sum;    // [padded N] sum over k of w[n][k] (cancels activation_offset and zero point)
   const float* bias;       // [padded N]
   float* dst;              // [M][ldd], column 0 = output 0 of panel 0
   size_t ldd;              // >= padded N
@@ -50,6 +63,12 @@ struct GemmS8Args {
   int m, k;
   int panel_begin, panel_end;
   Activation activation;
+  int32_t a_zero_point = 0;      // in [-127, 127]
+  uint8_t* q = nullptr;          // [M][ldq] or null; padding outputs are written too
+  size_t ldq = 0;                // bytes, >= padded N
+  const float* q_inv = nullptr;  // [padded N]
+  int32_t q_zero_point = 0;      // in [-127, 127]
+  uint64_t* clipped = nullptr;
 };
 
 // dst[m][n] = act(acc * scale + bias): acc = fma over k = 0..K-1 in this order, from 0;
@@ -70,6 +89,7 @@ struct GemmF32Args {
 // q[m][k] = round_half_even(clamp(src[m][k] * (127 / absmax[m]), -127, 127)) as activation
 // bytes, scale[m] = absmax[m] / 127. absmax below kTinyAbsMax: q = 0, scale 1. absmax not
 // finite: q = 0, scale NaN, so that the fault reaches the logits instead of vanishing.
+// With inv, src[m][k] * inv[k], rounded, stands for src[m][k] everywhere (SmoothQuant; row_max_bits must be null).
 struct QuantizeRowsArgs {
   const float* src;  // [M][lds]
   size_t lds;
@@ -78,11 +98,24 @@ struct QuantizeRowsArgs {
   size_t ldd;
   float* scale;  // [M]
   int m, k;
+  const float* inv = nullptr;  // [K] or null
+};
+
+// Static quantization of src: see above GemmS8Args.
+struct QuantizeStaticArgs {
+  const float* src;  // [M][lds]
+  size_t lds;
+  const float* inv;    // [K]
+  int32_t zero_point;  // in [-127, 127]
+  uint8_t* dst;        // [M][ldd]
+  size_t ldd;          // bytes, = activation_stride(k)
+  int m, k;
+  uint64_t* clipped = nullptr;
 };
 
 // y = (x - mean) / sqrt(variance + eps) * gamma + beta per row, biased variance
 // (Ba et al. 2016, "Layer Normalization", eq. 3-4), of x + residual;
-// then, if q is given, quantized as quantize_rows does.
+// then, if q is given, quantized: with scale as quantize_rows does, with scale null as quantize_static does.
 struct LayerNormArgs {
   const float* x;  // [M][ldx]
   size_t ldx;
@@ -95,8 +128,11 @@ struct LayerNormArgs {
   size_t ldy;
   uint8_t* q;  // [M][ldq] or null
   size_t ldq;
-  float* scale;  // [M], with q
+  float* scale;  // [M], or null: static
   int m, n;
+  const float* inv = nullptr;  // [N]; where scale is given, or null
+  int32_t zero_point = 0;      // static only, as the next
+  uint64_t* clipped = nullptr;
 };
 
 // One head of one text: rows begin .. end of the output, over all S tokens as keys.
@@ -113,8 +149,38 @@ struct AttentionArgs {
   int row_begin, row_end;  // 0 <= row_begin < row_end <= S
 };
 
-// Enough for every instruction set's form of both attentions.
+// The same with everything fixed by calibration (docs/NUMERICS.md, "Static attention"): Q and K with one scale a head,
+// V with one a column, zero points 0.
+struct AttentionStaticArgs {
+  const uint8_t *q, *k, *v;  // [S][ld] activation bytes, head_dim columns each; a row of q is readable up to the
+                             // next multiple of 16 columns; no alignment is asked for
+  size_t ld;                 // bytes
+  float score_factor;        // q_scale * k_scale of the head
+  const float* v_scale;      // [head_dim]
+  float* dst;                // [S][ldd], head_dim columns
+  size_t ldd;
+  void* scratch;  // attention_scratch_bytes(S, head_dim), 64-byte aligned
+  int s, head_dim;
+  int row_begin, row_end;    // 0 <= row_begin < row_end <= S
+  uint8_t* dst_q = nullptr;  // [S][ldq] or null; if given, head_dim bytes a row are written and dst is not touched
+  size_t ldq = 0;
+  const float* inv = nullptr;  // [head_dim]
+  int32_t zero_point = 0;
+  uint64_t* clipped = nullptr;
+};
+
+// Enough for every instruction set's form of all attentions.
 size_t attention_scratch_bytes(size_t s, size_t head_dim);
+
+// One kN16K8 panel of int4 weights to a kN16K1 panel of floats: dst = float(w) * group_scale of its inputs, rounded.
+struct UnpackS4Args {
+  const uint8_t* panel;
+  int k;
+  const float* group_scale;  // [groups][group_stride], from the panel's first output on
+  size_t group_stride;       // padded N
+  int group_size;            // inputs, a multiple of kGroupDepth4
+  float* dst;
+};
 
 // dst[m] = (word row + type row) + position row, in this order (HuggingFace's).
 struct EmbedArgs {
@@ -160,10 +226,15 @@ struct KernelTable {
   void (*gemm_f32)(const GemmF32Args&);
   // One kN16K4 panel of int8 weights to a kN16K1 panel of floats (exact), for weight-only products.
   void (*unpack_panel)(const int8_t* panel, int k, float* dst);
+  void (*unpack_panel_s4)(const UnpackS4Args&);
+  // One kN16K8 panel of indices to a kN16K1 panel of codebook[0..15].
+  void (*unpack_panel_codebook)(const uint8_t* panel, int k, const float* codebook, float* dst);
   void (*quantize_rows)(const QuantizeRowsArgs&);
+  void (*quantize_static)(const QuantizeStaticArgs&);
   void (*layer_norm)(const LayerNormArgs&);
   void (*embed)(const EmbedArgs&);
   void (*attention_s8)(const AttentionArgs&);
+  void (*attention_static)(const AttentionStaticArgs&);
   void (*attention_f32)(const AttentionArgs&);
   void (*softmax)(const SoftmaxArgs&);
   // y[i] = act(x[i]); for tests and benches of the elementary functions.

@@ -36,6 +36,17 @@ void pack_f32(const float* w, size_t n, size_t k, float* dst) {
   }
 }
 
+void pack_4bit(const int8_t* w, size_t n, size_t k, uint8_t* dst) {
+  std::fill_n(dst, packed_4bit_bytes(n, k), uint8_t{0});
+  for (size_t i = 0; i < n; ++i) {
+    uint8_t* lane = dst + i / kPanelWidth * packed_4bit_panel_bytes(k) + i % kPanelWidth * 4;
+    for (size_t j = 0; j < k; ++j) {
+      uint8_t& byte = lane[j / kGroupDepth4 * 64 + j % kGroupDepth4 / 2];
+      byte = static_cast<uint8_t>(byte | (w[i * k + j] & 15) << (j % 2 * 4));
+    }
+  }
+}
+
 void row_sums(const int8_t* w, size_t n, size_t k, int32_t* sums) {
   std::fill_n(sums, padded_outputs(n), int32_t{0});
   for (size_t i = 0; i < n; ++i) {

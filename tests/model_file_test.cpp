@@ -259,7 +259,7 @@ std::vector<Lie> body_lies() {
        ErrorCode::kUnsupported},
       {"scheme other than the weights", scheme(3, 0), "tensor 'layer.0.attention_output.weight': dtype",
        ErrorCode::kUnsupported},
-      {"product reserved", [](PackedImage& i) { i.body<format::ProductEntry>("products").reserved[2] = 1; },
+      {"product reserved", [](PackedImage& i) { i.body<format::ProductEntry>("products").reserved[1] = 1; },
        "reserved"},
   };
 }

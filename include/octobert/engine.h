@@ -68,7 +68,8 @@ class OCTOBERT_API Workspace {
 struct ModelInfo {
   int hidden_size, layer_count, head_count, intermediate_size, vocab_size, max_positions, type_count, label_count;
   std::string activation;  // "gelu", "gelu_tanh", "relu"
-  std::string scheme;      // "dynamic", "weight-only", "float"
+  std::string
+      scheme;  // "float", "weight-only", "dynamic", "static", "weight-only-int4", "weight-only-codebook", "hybrid"
   float layer_norm_eps;
 };
 
