@@ -15,8 +15,8 @@ namespace {
 constexpr int32_t kProbabilityOffset = kActivationOffset == 0 ? -127 : 0;
 
 template <class T>
-inline T* scratch_at(const AttentionArgs& g, size_t offset) {
-  return reinterpret_cast<T*>(static_cast<char*>(g.scratch) + offset);
+inline T* scratch_at(void* scratch, size_t offset) {
+  return reinterpret_cast<T*>(static_cast<char*>(scratch) + offset);
 }
 
 // A product over whole panels without prefetch: what attention needs of gemm-inl.h's walk.
@@ -84,6 +84,7 @@ struct AttentionS8 {
   int8_t* v_panels;
   float* v_scale;
   int32_t* v_start;
+  float* inv;
   uint8_t* q;
   float* scores;
   uint8_t* p;
@@ -93,20 +94,21 @@ struct AttentionS8 {
   int k_panel_count, v_panel_count;
 };
 
-inline AttentionS8 attention_s8_pieces(const AttentionArgs& g) {
-  const size_t s = static_cast<size_t>(g.s);
-  const size_t d = static_cast<size_t>(g.head_dim);
+inline AttentionS8 attention_s8_pieces(void* scratch, int length, int head_dim) {
+  const size_t s = static_cast<size_t>(length);
+  const size_t d = static_cast<size_t>(head_dim);
   const AttentionS8Layout at = attention_s8_layout(s, d);
   AttentionS8 a = {};
-  a.k_panels = scratch_at<int8_t>(g, at.k_panels);
-  a.k_scale = scratch_at<float>(g, at.k_scale);
-  a.k_start = scratch_at<int32_t>(g, at.k_start);
-  a.v_panels = scratch_at<int8_t>(g, at.v_panels);
-  a.v_scale = scratch_at<float>(g, at.v_scale);
-  a.v_start = scratch_at<int32_t>(g, at.v_start);
-  a.q = scratch_at<uint8_t>(g, at.q);
-  a.scores = scratch_at<float>(g, at.scores);
-  a.p = scratch_at<uint8_t>(g, at.p);
+  a.k_panels = scratch_at<int8_t>(scratch, at.k_panels);
+  a.k_scale = scratch_at<float>(scratch, at.k_scale);
+  a.k_start = scratch_at<int32_t>(scratch, at.k_start);
+  a.v_panels = scratch_at<int8_t>(scratch, at.v_panels);
+  a.v_scale = scratch_at<float>(scratch, at.v_scale);
+  a.v_start = scratch_at<int32_t>(scratch, at.v_start);
+  a.inv = scratch_at<float>(scratch, at.inv);
+  a.q = scratch_at<uint8_t>(scratch, at.q);
+  a.scores = scratch_at<float>(scratch, at.scores);
+  a.p = scratch_at<uint8_t>(scratch, at.p);
   a.q_stride = activation_stride(d);
   a.scores_stride = padded_outputs(s);
   a.p_stride = activation_stride(s);
@@ -134,8 +136,8 @@ inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
     }
     for (int t = 0; t < tokens; ++t) {
       const float* x = g.k + static_cast<size_t>(panel * kPanelWidth + t) * g.ld;
-      const QuantScale s = quant_scale(absmax_bits(x, g.head_dim));
-      quantize_row_as<0>(x, g.head_dim, s.inverse, a.q);
+      const QuantScale s = quant_scale(absmax_bits(Plain{x}, g.head_dim));
+      quantize_row_as<0>(Plain{x}, g.head_dim, s.inverse, a.q);
       transpose_words(reinterpret_cast<const char*>(a.q), 0, 1, a.k_steps, dst + t * 4);
       scale[t] = s.scale;
       broken = broken || s.scale != s.scale;
@@ -295,7 +297,7 @@ inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, int 
   F largest[kAttentionRows];
   float scalar[kAttentionRows];  // first the queries' factors, then 1 / sum of the levels
   for (int r = 0; r < rows; ++r) {
-    const float* x = g.q + static_cast<size_t>(row + r) * g.ld;
+    const Plain x = {g.q + static_cast<size_t>(row + r) * g.ld};
     const float scale =
         quantize_row(x, g.head_dim, absmax_bits(x, g.head_dim), a.q + static_cast<size_t>(r) * a.q_stride);
     scalar[r] = broken ? nan_value() : scale * c2;
@@ -325,11 +327,152 @@ constexpr int kRowsAtOnce = Op::kRows < static_cast<int>(kAttentionRows) ? Op::k
 
 template <class Op>
 inline void attention_s8_with(const AttentionArgs& g) {
-  const AttentionS8 a = attention_s8_pieces(g);
+  const AttentionS8 a = attention_s8_pieces(g.scratch, g.s, g.head_dim);
   const bool broken = pack_keys<Op>(g, a);
   pack_values<Op>(g, a);
   for_row_blocks<kRowsAtOnce<Op>>(g.row_begin, g.row_end,
                                   [&](int row, int rows) { attention_s8_rows<Op>(g, a, row, rows, broken); });
+}
+
+// ---- integers, everything fixed ----
+
+// Activation bytes to int8, four at a time.
+constexpr uint32_t kFlip = kActivationOffset == 0 ? 0 : 0x80808080u;
+
+// K's bytes as panels of 16 tokens. The scale is 1, past the last token NaN (see pack_keys).
+template <class Op>
+inline void pack_static_keys(const AttentionStaticArgs& g, const AttentionS8& a) {
+  const int rest = g.head_dim % kGroupDepth;
+  const uint32_t last = rest == 0 ? ~0u : (1u << 8 * rest) - 1;  // bytes of the last group: what follows is not K's
+  for (int panel = 0; panel < a.k_panel_count; ++panel) {
+    char* dst = reinterpret_cast<char*>(a.k_panels) + static_cast<size_t>(panel) * a.k_panel_bytes;
+    const int tokens = g.s - panel * kPanelWidth < kPanelWidth ? g.s - panel * kPanelWidth : kPanelWidth;
+    if (tokens < kPanelWidth) memset(dst, 0, a.k_panel_bytes);
+    Vec::store(a.k_scale + panel * kPanelWidth, Vec::first(Vec::set(1.0f), tokens, Vec::set(nan_value())));
+    for (int t = 0; t < tokens; ++t) {
+      const uint8_t* from = g.k + static_cast<size_t>(panel * kPanelWidth + t) * g.ld;
+      char* to = dst + t * 4;
+      uint32_t word = 0;
+      for (int w = 0; w < g.head_dim / kGroupDepth; ++w, from += 4, to += 64) {
+        memcpy(&word, from, sizeof word);
+        word ^= kFlip;
+        memcpy(to, &word, sizeof word);
+      }
+      if (rest == 0) continue;
+      memcpy(&word, from, static_cast<size_t>(rest));
+      word = (word ^ kFlip) & last;
+      memcpy(to, &word, sizeof word);
+    }
+    int32_t* start = a.k_start + panel * kPanelWidth;
+    if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, start);
+    start_panel<Op>(dst, a.k_steps, start, start);
+  }
+}
+
+// V's bytes as panels of 16 columns with 4 tokens a group; v_scale and, for an output in bytes, inv padded with zeros.
+template <class Op>
+inline void pack_static_values(const AttentionStaticArgs& g, const AttentionS8& a) {
+  const I flip = Vec::set_i(static_cast<int32_t>(kFlip));
+  for (int panel = 0; panel < a.v_panel_count; ++panel) {
+    const int column = panel * kPanelWidth;
+    const int count = g.head_dim - column < kPanelWidth ? g.head_dim - column : kPanelWidth;
+    Vec::store(a.v_scale + column, load(g.v_scale + column, count));
+    if (g.dst_q) Vec::store(a.inv + column, load(g.inv + column, count));
+    const auto bytes_of_token = [&](int j) {
+      if (j >= g.s) return Vec::set_i(kActivationOffset);  // 0, when it is flipped
+      const uint8_t* v = g.v + static_cast<size_t>(j) * g.ld + column;
+      if (count == kPanelWidth) return Vec::load_bytes(v);
+      uint8_t part[kPanelWidth] = {};
+      memcpy(part, v, static_cast<size_t>(count));
+      return Vec::load_bytes(part);
+    };
+    char* dst = reinterpret_cast<char*>(a.v_panels) + static_cast<size_t>(panel) * a.v_panel_bytes;
+    for (int step = 0; step < a.v_steps; ++step) {
+      const int j = step * kGroupDepth;
+      const I low = Vec::or_i(bytes_of_token(j), Vec::shift_left<8>(bytes_of_token(j + 1)));
+      const I high = Vec::or_i(Vec::shift_left<16>(bytes_of_token(j + 2)), Vec::shift_left<24>(bytes_of_token(j + 3)));
+      const I word = Vec::or_i(low, high);
+      // x ^ flip, or-ed less and-ed.
+      Vec::store_i(dst + step * 64, kFlip == 0 ? word : Vec::sub_i(Vec::or_i(word, flip), Vec::and_i(word, flip)));
+    }
+    start_values<Op>(dst, a.v_steps, a.v_start + column);
+  }
+}
+
+// As ContextS8Epilogue, into bytes.
+struct ContextBytesEpilogue {
+  const int32_t* start;
+  const float *v_scale, *inv;
+  const float* inverse;  // per row
+  StaticQuantizer* quantizer;
+  uint8_t* dst;
+  size_t ldd;
+  int columns;  // left from dst on
+
+  void skip_panels(int panels) {
+    start += panels * kPanelWidth;
+    v_scale += panels * kPanelWidth;
+    inv += panels * kPanelWidth;
+    dst += panels * kPanelWidth;
+    columns -= panels * kPanelWidth;
+  }
+  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
+  template <class... Acc>
+  void row(int r, Acc... acc) const {
+    uint8_t* q = dst + static_cast<size_t>(r) * ldd;
+    const F factor = Vec::set(inverse[r]);
+    int n = 0;
+    const auto one = [&](I value) {
+      F x = Vec::mul(Vec::mul(Vec::to_float(value), Vec::load(v_scale + n)), factor);
+      const int count = columns - n < kWidth ? columns - n : kWidth;
+      if (count < kWidth) x = Vec::first(x, count, Vec::zero());
+      const I bytes = (*quantizer)(x, Vec::load(inv + n));
+      if (count == kWidth) {
+        Vec::store_bytes(q + n, bytes);
+      } else {  // the next head's bytes are another thread's
+        uint8_t part[kWidth];
+        Vec::store_bytes(part, bytes);
+        memcpy(q + n, part, static_cast<size_t>(count));
+      }
+      n += kPanelWidth;
+    };
+    (one(acc), ...);
+  }
+};
+
+template <class Op>
+inline void attention_static_rows(const AttentionStaticArgs& g, const AttentionS8& a, int row, int rows, float factor,
+                                  StaticQuantizer& quantizer) {
+  F largest[kAttentionRows];
+  float inverse[kAttentionRows];
+  for (int r = 0; r < rows; ++r) largest[r] = Vec::set(minus_inf());
+  attention_product<Op>(rows, g.q + static_cast<size_t>(row) * g.ld, g.ld, a.k_panels, a.k_panel_bytes, a.k_steps,
+                        a.k_panel_count, ScoresS8Epilogue{a.k_start, a.k_scale, a.scores, a.scores_stride, largest});
+  for (int r = 0; r < rows; ++r) inverse[r] = softmax_levels(a, r, Vec::fold_max(largest[r]), factor);
+  const auto context = [&](const auto& epilogue) {
+    attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count, epilogue);
+  };
+  const size_t first = static_cast<size_t>(row);
+  if (g.dst_q) {
+    context(ContextBytesEpilogue{a.v_start, a.v_scale, a.inv, inverse, &quantizer, g.dst_q + first * g.ldq, g.ldq,
+                                 g.head_dim});
+  } else {
+    context(ContextS8Epilogue{a.v_start, a.v_scale, inverse, g.dst + first * g.ldd, g.ldd, g.head_dim});
+  }
+}
+
+template <class Op>
+inline void attention_static_with(const AttentionStaticArgs& g) {
+  const AttentionS8 a = attention_s8_pieces(g.scratch, g.s, g.head_dim);
+  const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
+  const float factor = g.score_factor * c2;
+  StaticQuantizer quantizer(g.zero_point);
+  pack_static_keys<Op>(g, a);
+  pack_static_values<Op>(g, a);
+  for_row_blocks<kRowsAtOnce<Op>>(g.row_begin, g.row_end, [&](int row, int rows) {
+    attention_static_rows<Op>(g, a, row, rows, factor, quantizer);
+  });
+  quantizer.add_count_to(g.clipped);
 }
 
 // ---- floats ----
@@ -395,9 +538,9 @@ inline void attention_f32_with(const AttentionArgs& g) {
   const size_t s = static_cast<size_t>(g.s);
   const size_t d = static_cast<size_t>(g.head_dim);
   const AttentionF32Layout at = attention_f32_layout(s, d);
-  float* k_panels = scratch_at<float>(g, at.k_panels);
-  float* v_panels = scratch_at<float>(g, at.v_panels);
-  float* scores = scratch_at<float>(g, at.scores);
+  float* k_panels = scratch_at<float>(g.scratch, at.k_panels);
+  float* v_panels = scratch_at<float>(g.scratch, at.v_panels);
+  float* scores = scratch_at<float>(g.scratch, at.scores);
   const size_t stride = padded_outputs(s);
   const float c = static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
   pack_float_keys_and_values(g, k_panels, v_panels);

@@ -22,6 +22,7 @@ struct AttentionS8Layout {
   size_t v_panels;  // int8 kN16K4, N = head_dim, K = S
   size_t v_scale;   // float [padded head_dim]
   size_t v_start;   // int32 [padded head_dim]
+  size_t inv;       // float [padded head_dim], of a static output
   size_t q;         // activation bytes of kAttentionRows queries, stride activation_stride(head_dim)
   size_t q_scale;   // float [kAttentionRows]
   size_t scores;    // float [kAttentionRows][padded S]
@@ -46,7 +47,8 @@ constexpr AttentionS8Layout attention_s8_layout(size_t s, size_t head_dim) {
   l.v_panels = l.k_start + padded_outputs(s) * sizeof(int32_t);
   l.v_scale = l.v_panels + packed_s8_bytes(head_dim, s);
   l.v_start = l.v_scale + padded_outputs(head_dim) * sizeof(float);
-  l.q = l.v_start + padded_outputs(head_dim) * sizeof(int32_t);
+  l.inv = l.v_start + padded_outputs(head_dim) * sizeof(int32_t);
+  l.q = l.inv + padded_outputs(head_dim) * sizeof(float);
   l.q_scale = l.q + kAttentionRows * activation_stride(head_dim);
   l.scores = l.q_scale + round_up_64(kAttentionRows * sizeof(float));
   l.p = l.scores + kAttentionRows * padded_outputs(s) * sizeof(float);

@@ -86,6 +86,7 @@ struct MaddS8 {
 void gemm_s8(const GemmS8Args& g) { gemm_s8_with<MaddS8>(g); }
 void gemm_f32(const GemmF32Args& g) { gemm_f32_with<FmaF32>(g); }
 void attention_s8(const AttentionArgs& g) { attention_s8_with<MaddS8>(g); }
+void attention_static(const AttentionStaticArgs& g) { attention_static_with<MaddS8>(g); }
 void attention_f32(const AttentionArgs& g) { attention_f32_with<FmaF32>(g); }
 
 }  // namespace
@@ -98,10 +99,14 @@ constinit const KernelTable kAvx2Table = {
     .gemm_s8 = gemm_s8,
     .gemm_f32 = gemm_f32,
     .unpack_panel = unpack_panel,
+    .unpack_panel_s4 = unpack_panel_s4,
+    .unpack_panel_codebook = unpack_panel_codebook,
     .quantize_rows = quantize_rows,
+    .quantize_static = quantize_static,
     .layer_norm = layer_norm,
     .embed = embed,
     .attention_s8 = attention_s8,
+    .attention_static = attention_static,
     .attention_f32 = attention_f32,
     .softmax = softmax,
     .activate = activate,

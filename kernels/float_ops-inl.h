@@ -156,17 +156,27 @@ inline QuantScale quant_scale(int32_t absmax_bits) {
   return {127.0f / a, a / 127.0f};
 }
 
-inline int32_t absmax_bits(const float* x, int n) {
+// A row of values as they are, and one with a multiplier a channel. (k, count) gives the values from k on, +0 past
+// count.
+struct Plain {
+  const float* x;
+  F operator()(int k, int count) const { return load(x + k, count); }
+};
+struct Smoothed {
+  const float *x, *inv;
+  F operator()(int k, int count) const { return Vec::mul(load(x + k, count), load(inv + k, count)); }
+};
+
+template <class Values>
+inline int32_t absmax_bits(const Values& x, int n) {
   I low = Vec::zero_i();
   I high = Vec::zero_i();
   int k = 0;
   for (; k + 2 * kWidth <= n; k += 2 * kWidth) {
-    low = Vec::max_i(low, Vec::abs_bits(Vec::load(x + k)));
-    high = Vec::max_i(high, Vec::abs_bits(Vec::load(x + k + kWidth)));
+    low = Vec::max_i(low, Vec::abs_bits(x(k, kWidth)));
+    high = Vec::max_i(high, Vec::abs_bits(x(k + kWidth, kWidth)));
   }
-  for (; k < n; k += kWidth) {
-    low = Vec::max_i(low, Vec::abs_bits(load(x + k, n - k < kWidth ? n - k : kWidth)));
-  }
+  for (; k < n; k += kWidth) low = Vec::max_i(low, Vec::abs_bits(x(k, n - k < kWidth ? n - k : kWidth)));
   return Vec::fold_max_i(Vec::max_i(low, high));
 }
 
@@ -175,8 +185,8 @@ inline int32_t absmax_bits(const float* x, int n) {
 inline I round_within_absmax(F x, F inverse) { return Vec::to_int(Vec::mul(x, inverse)); }
 
 // k values to bytes q + offset, 16 at a time: writes up to the next multiple of 16, which the stride allows for.
-template <int32_t kOffset>
-inline void quantize_row_as(const float* x, int k, float inverse, uint8_t* q) {
+template <int32_t kOffset, class Values>
+inline void quantize_row_as(const Values& x, int k, float inverse, uint8_t* q) {
   const I offset = Vec::set_i(kOffset);
   if (!(inverse > 0.0f)) {
     for_vectors(k, [&](int i, int) { Vec::store_bytes(q + i, offset); });
@@ -189,14 +199,14 @@ inline void quantize_row_as(const float* x, int k, float inverse, uint8_t* q) {
   };
   int i = 0;
   for (; i + 4 * kWidth <= k; i += 4 * kWidth) {
-    Vec::store_bytes_64<kOffset == 0>(q + i, quantized(Vec::load(x + i)), quantized(Vec::load(x + i + kWidth)),
-                                      quantized(Vec::load(x + i + 2 * kWidth)),
-                                      quantized(Vec::load(x + i + 3 * kWidth)));
+    Vec::store_bytes_64<kOffset == 0>(q + i, quantized(x(i, kWidth)), quantized(x(i + kWidth, kWidth)),
+                                      quantized(x(i + 2 * kWidth, kWidth)), quantized(x(i + 3 * kWidth, kWidth)));
   }
-  for_vectors(k - i, [&](int j, int count) { Vec::store_bytes(q + i + j, quantized(load(x + i + j, count))); });
+  for_vectors(k - i, [&](int j, int count) { Vec::store_bytes(q + i + j, quantized(x(i + j, count))); });
 }
 
-inline float quantize_row(const float* x, int k, int32_t bits, uint8_t* q) {
+template <class Values>
+inline float quantize_row(const Values& x, int k, int32_t bits, uint8_t* q) {
   const QuantScale s = quant_scale(bits);
   quantize_row_as<kActivationOffset>(x, k, s.inverse, q);
   return s.scale;
@@ -205,9 +215,57 @@ inline float quantize_row(const float* x, int k, int32_t bits, uint8_t* q) {
 void quantize_rows(const QuantizeRowsArgs& g) {
   for (int m = 0; m < g.m; ++m) {
     const float* x = g.src + static_cast<size_t>(m) * g.lds;
-    const int32_t bits = g.row_max_bits ? static_cast<int32_t>(g.row_max_bits[m]) : absmax_bits(x, g.k);
-    g.scale[m] = quantize_row(x, g.k, bits, g.dst + static_cast<size_t>(m) * g.ldd);
+    uint8_t* q = g.dst + static_cast<size_t>(m) * g.ldd;
+    if (g.inv) {
+      const Smoothed values = {x, g.inv};
+      g.scale[m] = quantize_row(values, g.k, absmax_bits(values, g.k), q);
+    } else {
+      const Plain values = {x};
+      const int32_t bits = g.row_max_bits ? static_cast<int32_t>(g.row_max_bits[m]) : absmax_bits(values, g.k);
+      g.scale[m] = quantize_row(values, g.k, bits, q);
+    }
   }
+}
+
+// Static quantization of 16 values at a time, counting those that are clipped.
+class StaticQuantizer {
+ public:
+  explicit StaticQuantizer(int32_t zero_point) : zero_(Vec::set(static_cast<float>(zero_point))) {}
+
+  // Lanes to be written nowhere must hold y = 0 and inv = 0: they are not counted then.
+  I operator()(F y, F inv) {
+    const F v = Vec::fma(y, inv, zero_);
+    if constexpr (kCountClipped) {
+      // -1 where the magnitude is above 127.5 or NaN: a difference of two non-negative integers has the sign.
+      outside_ = Vec::add_i(outside_, Vec::shift_right<31>(Vec::sub_i(Vec::set_i(kClipBits), Vec::abs_bits(v))));
+    }
+    const I q = Vec::to_int(Vec::min(Vec::max(v, Vec::set(-127.0f)), Vec::set(127.0f)));
+    return kActivationOffset == 0 ? q : Vec::add_i(q, Vec::set_i(kActivationOffset));
+  }
+  void add_count_to(uint64_t* clipped) const {
+    if (kCountClipped && clipped) *clipped += static_cast<uint64_t>(-int64_t{Vec::fold_add_i(outside_)});
+  }
+
+ private:
+  static constexpr int32_t kClipBits = 0x42ff0000;  // 127.5f
+  F zero_;
+  I outside_ = Vec::zero_i();
+};
+
+void quantize_static(const QuantizeStaticArgs& g) {
+  StaticQuantizer quantized(g.zero_point);
+  for (int m = 0; m < g.m; ++m) {
+    const float* x = g.src + static_cast<size_t>(m) * g.lds;
+    uint8_t* q = g.dst + static_cast<size_t>(m) * g.ldd;
+    const auto at = [&](int i, int count) { return quantized(load(x + i, count), load(g.inv + i, count)); };
+    int i = 0;
+    for (; i + 4 * kWidth <= g.k; i += 4 * kWidth) {
+      const I q0 = at(i, kWidth), q1 = at(i + kWidth, kWidth), q2 = at(i + 2 * kWidth, kWidth);
+      Vec::store_bytes_64<kActivationOffset == 0>(q + i, q0, q1, q2, at(i + 3 * kWidth, kWidth));
+    }
+    for_vectors(g.k - i, [&](int j, int count) { Vec::store_bytes(q + i + j, at(i + j, count)); });
+  }
+  quantized.add_count_to(g.clipped);
 }
 
 // ---- rows ----
@@ -237,16 +295,32 @@ inline void layer_norm_row(const LayerNormArgs& g, int m) {
     return Vec::fma(d, d, acc);
   });
   const F inverse = Vec::div(Vec::set(1.0f), Vec::sqrt(Vec::add(Vec::set(squares / n), Vec::set(g.eps))));
-  I largest = Vec::zero_i();
-  for_vectors(g.n, [&](int k, int count) {
+  // The result from k on, which is stored too; 0 past count.
+  const auto result = [&](int k, int count) {
     const F d = Vec::mul(Vec::sub(load(y + k, count), mean), inverse);
     const F out = Vec::fma(d, load(g.gamma + k, count), load(g.beta + k, count));
     store(y + k, out, count);
-    const I bits = Vec::abs_bits(out);
-    largest =
-        Vec::max_i(largest, count < kWidth ? Vec::as_int(Vec::first(Vec::as_float(bits), count, Vec::zero())) : bits);
-  });
-  if (g.q) g.scale[m] = quantize_row(y, g.n, Vec::fold_max_i(largest), g.q + static_cast<size_t>(m) * g.ldq);
+    return count < kWidth ? Vec::first(out, count, Vec::zero()) : out;
+  };
+  uint8_t* q = g.q ? g.q + static_cast<size_t>(m) * g.ldq : nullptr;
+  if (!q) {
+    for_vectors(g.n, result);
+  } else if (!g.scale) {
+    StaticQuantizer quantized(g.zero_point);
+    for_vectors(
+        g.n, [&](int k, int count) { Vec::store_bytes(q + k, quantized(result(k, count), load(g.inv + k, count))); });
+    quantized.add_count_to(g.clipped);
+  } else if (g.inv) {
+    I largest = Vec::zero_i();
+    for_vectors(g.n, [&](int k, int count) {
+      largest = Vec::max_i(largest, Vec::abs_bits(Vec::mul(result(k, count), load(g.inv + k, count))));
+    });
+    g.scale[m] = quantize_row(Smoothed{y, g.inv}, g.n, Vec::fold_max_i(largest), q);
+  } else {
+    I largest = Vec::zero_i();
+    for_vectors(g.n, [&](int k, int count) { largest = Vec::max_i(largest, Vec::abs_bits(result(k, count))); });
+    g.scale[m] = quantize_row(Plain{y}, g.n, Vec::fold_max_i(largest), q);
+  }
 }
 
 void layer_norm(const LayerNormArgs& g) {
@@ -315,6 +389,45 @@ void unpack_panel(const int8_t* panel, int k, float* dst) {
       Vec::store(dst + 2 * kPanelWidth, Vec::to_float(Vec::shift_right<24>(Vec::shift_left<8>(group))));
     }
     if (i + 3 < k) Vec::store(dst + 3 * kPanelWidth, Vec::to_float(Vec::shift_right<24>(group)));
+  }
+}
+
+// body.template operator()<i>() for i = 0..7: the nibbles of a lane.
+template <class Body>
+inline void for_nibbles(const Body& body) {
+  body.template operator()<0>();
+  body.template operator()<1>();
+  body.template operator()<2>();
+  body.template operator()<3>();
+  body.template operator()<4>();
+  body.template operator()<5>();
+  body.template operator()<6>();
+  body.template operator()<7>();
+}
+
+void unpack_panel_s4(const UnpackS4Args& g) {
+  const uint8_t* panel = g.panel;
+  float* dst = g.dst;
+  for (int i = 0; i < g.k; i += kGroupDepth4, panel += 64, dst += kGroupDepth4 * kPanelWidth) {
+    const I group = Vec::load_i(panel);
+    const F scale = Vec::load(g.group_scale + static_cast<size_t>(i / g.group_size) * g.group_stride);
+    for_nibbles([&]<int kNibble>() {
+      if (i + kNibble >= g.k) return;
+      const I w = Vec::shift_right<28>(Vec::shift_left<28 - 4 * kNibble>(group));
+      Vec::store(dst + kNibble * kPanelWidth, Vec::mul(Vec::to_float(w), scale));
+    });
+  }
+}
+
+void unpack_panel_codebook(const uint8_t* panel, int k, const float* codebook, float* dst) {
+  const Vec::Table table = Vec::table(codebook);
+  for (int i = 0; i < k; i += kGroupDepth4, panel += 64, dst += kGroupDepth4 * kPanelWidth) {
+    const I group = Vec::load_i(panel);
+    for_nibbles([&]<int kNibble>() {
+      if (i + kNibble >= k) return;
+      const I index = Vec::and_i(Vec::shift_right<28>(Vec::shift_left<28 - 4 * kNibble>(group)), Vec::set_i(15));
+      Vec::store(dst + kNibble * kPanelWidth, Vec::lookup(table, index));
+    });
   }
 }
 

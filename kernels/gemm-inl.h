@@ -24,20 +24,29 @@ inline void start_panel([[maybe_unused]] const char* panel, [[maybe_unused]] int
   }
 }
 
+alignas(64) constexpr float kOnes[kPanelWidth] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+// Floats of a block of results.
+struct Block {
+  float* y;
+  size_t ldy;
+};
+
 // Accumulators to floats, for rows from `row` on and panels from `panel` on.
 struct GemmS8Epilogue {
   const int32_t* start;
-  const float *a_scale, *b_scale, *bias;
-  float* dst;
-  size_t ldd;
+  const float* a_scale;
+  size_t a_scale_step;  // 0 where all of a_scale are one
+  const float *b_scale, *bias;
+  Block dst;
 
-  GemmS8Epilogue(const GemmS8Args& g, int row, int panel, const int32_t* start_of_panels)
+  GemmS8Epilogue(const GemmS8Args& g, int row, int panel, const int32_t* start_of_panels, Block block)
       : start(start_of_panels),
-        a_scale(g.a_scale + row),
+        a_scale(g.a_scale ? g.a_scale + row : kOnes),
+        a_scale_step(g.a_scale ? 1 : 0),
         b_scale(g.b_scale + panel * kPanelWidth),
         bias(g.bias + panel * kPanelWidth),
-        dst(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth),
-        ldd(g.ldd) {}
+        dst(block) {}
 
   template <class Op>
   static void start_panels(const GemmS8Args& g, int panel, int count, int32_t* start) {
@@ -47,12 +56,18 @@ struct GemmS8Epilogue {
                       static_cast<int>(group_count(static_cast<size_t>(g.k))), g.b_sum + (panel + p) * kPanelWidth,
                       start + p * kPanelWidth);
     }
+    if (g.a_zero_point == 0) return;
+    for (int n = 0; n < count * kPanelWidth; ++n) {  // unsigned: with the sums of a broken file it wraps
+      const uint32_t zeros =
+          static_cast<uint32_t>(g.a_zero_point) * static_cast<uint32_t>(g.b_sum[panel * kPanelWidth + n]);
+      start[n] = static_cast<int32_t>(static_cast<uint32_t>(start[n]) - zeros);
+    }
   }
   I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    const F scale = Vec::set(a_scale[r]);
-    float* y = dst + static_cast<size_t>(r) * ldd;
+    const F scale = Vec::set(a_scale[static_cast<size_t>(r) * a_scale_step]);
+    float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
     int n = 0;
     ((Vec::store(y + n, Vec::fma(Vec::to_float(acc), Vec::mul(scale, Vec::load(b_scale + n)), Vec::load(bias + n))),
       n += kPanelWidth),
@@ -60,27 +75,23 @@ struct GemmS8Epilogue {
   }
 };
 
-alignas(64) constexpr float kOnes[kPanelWidth] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-
 struct GemmF32Epilogue {
   const float *b_scale, *bias;
   size_t scale_step;  // 0 where b_scale is all ones: fma(acc, 1, bias) is acc + bias
-  float* dst;
-  size_t ldd;
+  Block dst;
 
-  GemmF32Epilogue(const GemmF32Args& g, int row, int panel, const int32_t*)
+  GemmF32Epilogue(const GemmF32Args& g, int, int panel, const int32_t*, Block block)
       : b_scale(g.b_scale ? g.b_scale + panel * kPanelWidth : kOnes),
         bias(g.bias + panel * kPanelWidth),
         scale_step(g.b_scale ? kPanelWidth : 0),
-        dst(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth),
-        ldd(g.ldd) {}
+        dst(block) {}
 
   template <class Op>
   static void start_panels(const GemmF32Args&, int, int, int32_t*) {}
   F init(int) const { return Vec::zero(); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
-    float* y = dst + static_cast<size_t>(r) * ldd;
+    float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
     size_t p = 0;
     ((Vec::store(y + p * kPanelWidth,
                  Vec::fma(acc, Vec::load(b_scale + p * scale_step), Vec::load(bias + p * kPanelWidth))),
@@ -120,6 +131,45 @@ inline void finish_block(float* y, size_t ldd, int rows, int n, Activation activ
   }
 }
 
+// Activation and static quantization of rows x n values to bytes, 16 at a time.
+template <Activation kActivation>
+inline void quantize_block_as(Block block, int rows, int n, const float* inv, StaticQuantizer& quantized, uint8_t* q,
+                              size_t ldq) {
+  for (int r = 0; r < rows; ++r, q += ldq) {
+    const float* y = block.y + static_cast<size_t>(r) * block.ldy;
+    for (int i = 0; i < n; i += kWidth) {
+      Vec::store_bytes(q + i, quantized(activated<kActivation>(Vec::load(y + i)), Vec::load(inv + i)));
+    }
+  }
+}
+
+// Of rows from `row` on and panels from `panel` on.
+inline void quantize_block(const GemmS8Args& g, Block block, int row, int rows, int panel, int n) {
+  uint8_t* q = g.q + static_cast<size_t>(row) * g.ldq + panel * kPanelWidth;
+  const float* inv = g.q_inv + panel * kPanelWidth;
+  StaticQuantizer quantized(g.q_zero_point);
+  switch (g.activation) {
+    case Activation::kNone:
+      quantize_block_as<Activation::kNone>(block, rows, n, inv, quantized, q, g.ldq);
+      break;
+    case Activation::kGelu:
+      quantize_block_as<Activation::kGelu>(block, rows, n, inv, quantized, q, g.ldq);
+      break;
+    case Activation::kGeluTanh:
+      quantize_block_as<Activation::kGeluTanh>(block, rows, n, inv, quantized, q, g.ldq);
+      break;
+    case Activation::kRelu:
+      quantize_block_as<Activation::kRelu>(block, rows, n, inv, quantized, q, g.ldq);
+      break;
+  }
+  quantized.add_count_to(g.clipped);
+}
+
+// Whether a product's results are bytes.
+inline bool gives_bytes(const GemmS8Args& g) { return g.q != nullptr; }
+inline bool gives_bytes(const GemmF32Args&) { return false; }
+inline void quantize_block(const GemmF32Args&, Block, int, int, int, int) {}
+
 // What the walk over rows and panels needs to know of a product, whatever its type.
 struct GemmShape {
   const char* a;
@@ -138,20 +188,28 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
   const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
   const size_t slice = shape.panel_bytes / static_cast<size_t>(blocks);
   const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
-  alignas(64) int32_t start[P * kPanelWidth];
+  constexpr int kColumns = P * kPanelWidth;
+  alignas(64) int32_t start[kColumns];
+  alignas(64) float floats[Op::kRows * kColumns];  // results on their way to bytes, which stay in L1
+  const bool bytes = gives_bytes(g);
   Epilogue::template start_panels<Op>(g, panel, P, start);
   for (int block = 0, row = 0; block < blocks; ++block) {
     const int rows = (shape.rows - row) / (blocks - block);
+    const Block result =
+        bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
     for (int r = 0; r < rows; ++r) {
       for (int p = 0; p < P; ++p) {
-        __builtin_prefetch(g.dst + static_cast<size_t>(row + r) * g.ldd + (panel + p) * kPanelWidth, 1, 3);
+        __builtin_prefetch(result.y + static_cast<size_t>(r) * result.ldy + p * kPanelWidth, 1, 3);
       }
     }
     const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
-                           shape.steps, prefetch, Epilogue{g, row, panel, start});
-    finish_block(g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd, rows, P * kPanelWidth,
-                 g.activation, row_max_bits ? row_max_bits + row : nullptr);
+                           shape.steps, prefetch, Epilogue{g, row, panel, start, result});
+    if (bytes) {
+      quantize_block(g, result, row, rows, panel, kColumns);
+    } else {
+      finish_block(result.y, result.ldy, rows, kColumns, g.activation, row_max_bits ? row_max_bits + row : nullptr);
+    }
     row += rows;
   }
 }

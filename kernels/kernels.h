@@ -30,9 +30,9 @@ enum class Activation : uint32_t { kNone = 0, kGelu = 1, kGeluTanh = 2, kRelu = 
 
 // Whether clipped activations are counted (the build option OCTOBERT_COUNT_CLIPPED).
 #ifdef OCTOBERT_COUNT_CLIPPED
-inline constexpr bool kCountClipped = true;
+constexpr bool kCountClipped = true;
 #else
-inline constexpr bool kCountClipped = false;
+constexpr bool kCountClipped = false;
 #endif
 
 // Row stride, in bytes, of activation bytes with K inputs.

@@ -186,6 +186,7 @@ void gemm_s8(const GemmS8Args& g) {
 }
 void gemm_f32(const GemmF32Args& g) { gemm_f32_with<FmaF32>(g); }
 void attention_s8(const AttentionArgs& g) { attention_s8_with<MatmulS8<false>>(g); }
+void attention_static(const AttentionStaticArgs& g) { attention_static_with<MatmulS8<false>>(g); }
 void attention_f32(const AttentionArgs& g) { attention_f32_with<FmaF32>(g); }
 
 }  // namespace
@@ -198,10 +199,14 @@ constinit const KernelTable kNeonI8mmTable = {
     .gemm_s8 = gemm_s8,
     .gemm_f32 = gemm_f32,
     .unpack_panel = unpack_panel,
+    .unpack_panel_s4 = unpack_panel_s4,
+    .unpack_panel_codebook = unpack_panel_codebook,
     .quantize_rows = quantize_rows,
+    .quantize_static = quantize_static,
     .layer_norm = layer_norm,
     .embed = embed,
     .attention_s8 = attention_s8,
+    .attention_static = attention_static,
     .attention_f32 = attention_f32,
     .softmax = softmax,
     .activate = activate,

@@ -153,11 +153,50 @@ float quantize_row(const float* x, int k, uint32_t bits, uint8_t* q) {
   return s.scale;
 }
 
+// The same of x[i] * inv[i].
+float quantize_row_smoothed(const float* x, const float* inv, int k, uint8_t* q) {
+  uint32_t largest = 0;
+  for (int i = 0; i < k; ++i) {
+    const uint32_t bits = abs_bits(x[i] * inv[i]);
+    largest = bits > largest ? bits : largest;
+  }
+  const QuantScale s = quant_scale(largest);
+  for (int i = 0; i < k; ++i) q[i] = static_cast<uint8_t>(quantized(x[i] * inv[i], s));
+  return s.scale;
+}
+
 void quantize_rows(const QuantizeRowsArgs& g) {
   for (int m = 0; m < g.m; ++m) {
     const float* x = g.src + static_cast<size_t>(m) * g.lds;
+    uint8_t* q = g.dst + static_cast<size_t>(m) * g.ldd;
+    if (g.inv) {
+      g.scale[m] = quantize_row_smoothed(x, g.inv, g.k, q);
+      continue;
+    }
     const uint32_t bits = g.row_max_bits ? g.row_max_bits[m] : absmax_bits(x, static_cast<size_t>(g.k), 1);
-    g.scale[m] = quantize_row(x, g.k, bits, g.dst + static_cast<size_t>(m) * g.ldd);
+    g.scale[m] = quantize_row(x, g.k, bits, q);
+  }
+}
+
+// Values outside [-127.5, 127.5], by their bits, so that a NaN is one of them.
+constexpr uint32_t kClipBits = 0x42ff0000u;  // 127.5f
+
+void quantize_static_row(const float* y, const float* inv, int32_t zero_point, int count, uint8_t* q,
+                         uint64_t* clipped) {
+  const float zero = static_cast<float>(zero_point);
+  uint64_t outside = 0;
+  for (int i = 0; i < count; ++i) {
+    const float v = fma(y[i], inv[i], zero);
+    if (abs_bits(v) > kClipBits) ++outside;
+    q[i] = static_cast<uint8_t>(round_to_i8(v));
+  }
+  if (kCountClipped && clipped) *clipped += outside;
+}
+
+void quantize_static(const QuantizeStaticArgs& g) {
+  for (int m = 0; m < g.m; ++m) {
+    quantize_static_row(g.src + static_cast<size_t>(m) * g.lds, g.inv, g.zero_point, g.k,
+                        g.dst + static_cast<size_t>(m) * g.ldd, g.clipped);
   }
 }
 
@@ -181,11 +220,20 @@ void gemm_s8_tile(const GemmS8Args& g, int m, int panel) {
                    g.b + static_cast<size_t>(panel) * packed_s8_panel_bytes(static_cast<size_t>(g.k)),
                    static_cast<int>(group_count(static_cast<size_t>(g.k))), acc);
   const int n0 = panel * kPanelWidth;
-  float* dst = g.dst + static_cast<size_t>(m) * g.ldd + n0;
+  const float a_scale = g.a_scale ? g.a_scale[m] : 1.0f;
+  float y[kPanelWidth];
+  float* dst = g.q ? y : g.dst + static_cast<size_t>(m) * g.ldd + n0;
   for (int n = 0; n < kPanelWidth; ++n) {
-    dst[n] = fma(static_cast<float>(acc[n]), g.a_scale[m] * g.b_scale[n0 + n], g.bias[n0 + n]);
+    // Unsigned: with the sums of a broken file it wraps, as every instruction set does.
+    const uint32_t zeros = static_cast<uint32_t>(g.a_zero_point) * static_cast<uint32_t>(g.b_sum[n0 + n]);
+    const auto sum = static_cast<int32_t>(static_cast<uint32_t>(acc[n]) - zeros);
+    dst[n] = fma(static_cast<float>(sum), a_scale * g.b_scale[n0 + n], g.bias[n0 + n]);
   }
   activate(dst, dst, kPanelWidth, g.activation);
+  if (g.q) {
+    quantize_static_row(y, g.q_inv + n0, g.q_zero_point, kPanelWidth, g.q + static_cast<size_t>(m) * g.ldq + n0,
+                        g.clipped);
+  }
   if (g.row_max_bits) {
     const uint32_t bits = absmax_bits(dst, kPanelWidth, 1);
     g.row_max_bits[m] = bits > g.row_max_bits[m] ? bits : g.row_max_bits[m];
@@ -227,6 +275,27 @@ void unpack_panel(const int8_t* panel, int k, float* dst) {
   }
 }
 
+// Input i of output n: nibble i % 8 of the group's n-th 32-bit lane.
+int nibble(const uint8_t* panel, int i, int n) {
+  return panel[(i / kGroupDepth4 * kPanelWidth + n) * 4 + i % kGroupDepth4 / 2] >> (i % 2 * 4) & 15;
+}
+
+void unpack_panel_s4(const UnpackS4Args& g) {
+  for (int i = 0; i < g.k; ++i) {
+    const float* scale = g.group_scale + static_cast<size_t>(i / g.group_size) * g.group_stride;
+    for (int n = 0; n < kPanelWidth; ++n) {
+      const int w = (nibble(g.panel, i, n) ^ 8) - 8;  // two's complement
+      g.dst[i * kPanelWidth + n] = static_cast<float>(w) * scale[n];
+    }
+  }
+}
+
+void unpack_panel_codebook(const uint8_t* panel, int k, const float* codebook, float* dst) {
+  for (int i = 0; i < k; ++i) {
+    for (int n = 0; n < kPanelWidth; ++n) dst[i * kPanelWidth + n] = codebook[nibble(panel, i, n)];
+  }
+}
+
 // ---- rows ----
 
 void layer_norm_row(const LayerNormArgs& g, int m) {
@@ -251,9 +320,14 @@ void layer_norm_row(const LayerNormArgs& g, int m) {
 
   const float inverse = 1.0f / sqrt(variance + g.eps);
   for (int k = 0; k < g.n; ++k) y[k] = fma((y[k] - mean) * inverse, g.gamma[k], g.beta[k]);
-  if (g.q) {
-    const uint32_t bits = absmax_bits(y, static_cast<size_t>(g.n), 1);
-    g.scale[m] = quantize_row(y, g.n, bits, g.q + static_cast<size_t>(m) * g.ldq);
+  if (!g.q) return;
+  uint8_t* q = g.q + static_cast<size_t>(m) * g.ldq;
+  if (!g.scale) {
+    quantize_static_row(y, g.inv, g.zero_point, g.n, q, g.clipped);
+  } else if (g.inv) {
+    g.scale[m] = quantize_row_smoothed(y, g.inv, g.n, q);
+  } else {
+    g.scale[m] = quantize_row(y, g.n, absmax_bits(y, static_cast<size_t>(g.n), 1), q);
   }
 }
 
@@ -353,6 +427,18 @@ QuantizedKeys quantize_keys(const AttentionArgs& g, const AttentionS8Layout& lay
   return keys;
 }
 
+// One row of probability levels in u from the scores x; returns their sum.
+int32_t probability_levels(const float* x, int s, float f, uint8_t* u) {
+  float largest = from_bits(0xff800000u);  // -inf
+  for (int j = 0; j < s; ++j) largest = max(x[j], largest);
+  int32_t den = 0;
+  for (int j = 0; j < s; ++j) {
+    u[j] = static_cast<uint8_t>(exp2_q8((x[j] - largest) * f));
+    den += u[j];
+  }
+  return den;
+}
+
 void attention_s8_row(const AttentionArgs& g, const AttentionS8Layout& layout, const QuantizedKeys& keys, int row) {
   const int d = g.head_dim;
   uint8_t* q = at<uint8_t>(g.scratch, layout.q);
@@ -363,19 +449,12 @@ void attention_s8_row(const AttentionArgs& g, const AttentionS8Layout& layout, c
   const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(d)));
   const float f = keys.broken ? from_bits(0x7fc00000u) : q_scale * c2;
 
-  float largest = from_bits(0xff800000u);  // -inf
   for (int j = 0; j < g.s; ++j) {
     int32_t acc = 0;
     for (int i = 0; i < d; ++i) acc += static_cast<int8_t>(q[i]) * keys.k[j * d + i];
     x[j] = static_cast<float>(acc) * keys.k_scale[j];
-    largest = max(x[j], largest);
   }
-  int32_t den = 0;
-  for (int j = 0; j < g.s; ++j) {
-    u[j] = static_cast<uint8_t>(exp2_q8((x[j] - largest) * f));
-    den += u[j];
-  }
-  const float inverse = 1.0f / static_cast<float>(den);
+  const float inverse = 1.0f / static_cast<float>(probability_levels(x, g.s, f, u));
   float* dst = g.dst + static_cast<size_t>(row) * g.ldd;
   for (int n = 0; n < d; ++n) {
     int32_t ctx = 0;
@@ -390,6 +469,38 @@ void attention_s8(const AttentionArgs& g) {
   for (int row = g.row_begin; row < g.row_end; ++row) attention_s8_row(g, layout, keys, row);
 }
 
+void attention_static_row(const AttentionStaticArgs& g, const AttentionS8Layout& layout, int row) {
+  const int d = g.head_dim;
+  float* x = at<float>(g.scratch, layout.scores);
+  uint8_t* u = at<uint8_t>(g.scratch, layout.p);
+  float* out = at<float>(g.scratch, layout.v_scale);  // a row of the output, where it becomes bytes
+  const uint8_t* q = g.q + static_cast<size_t>(row) * g.ld;
+  for (int j = 0; j < g.s; ++j) {
+    const uint8_t* k = g.k + static_cast<size_t>(j) * g.ld;
+    int32_t acc = 0;
+    for (int i = 0; i < d; ++i) acc += static_cast<int8_t>(q[i]) * static_cast<int8_t>(k[i]);
+    x[j] = static_cast<float>(acc);
+  }
+  const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(d)));
+  const int32_t den = probability_levels(x, g.s, g.score_factor * c2, u);
+  const float inverse = 1.0f / static_cast<float>(den);
+  float* dst = g.dst_q ? out : g.dst + static_cast<size_t>(row) * g.ldd;
+  for (int n = 0; n < d; ++n) {
+    int32_t ctx = 0;
+    for (int j = 0; j < g.s; ++j)
+      ctx += u[j] * static_cast<int8_t>(g.v[static_cast<size_t>(j) * g.ld + static_cast<size_t>(n)]);
+    dst[n] = (static_cast<float>(ctx) * g.v_scale[n]) * inverse;
+  }
+  if (g.dst_q) {
+    quantize_static_row(out, g.inv, g.zero_point, d, g.dst_q + static_cast<size_t>(row) * g.ldq, g.clipped);
+  }
+}
+
+void attention_static(const AttentionStaticArgs& g) {
+  const auto layout = attention_s8_layout(static_cast<size_t>(g.s), static_cast<size_t>(g.head_dim));
+  for (int row = g.row_begin; row < g.row_end; ++row) attention_static_row(g, layout, row);
+}
+
 }  // namespace
 
 constinit const KernelTable kScalarTable = {
@@ -400,10 +511,14 @@ constinit const KernelTable kScalarTable = {
     .gemm_s8 = gemm_s8,
     .gemm_f32 = gemm_f32,
     .unpack_panel = unpack_panel,
+    .unpack_panel_s4 = unpack_panel_s4,
+    .unpack_panel_codebook = unpack_panel_codebook,
     .quantize_rows = quantize_rows,
+    .quantize_static = quantize_static,
     .layer_norm = layer_norm,
     .embed = embed,
     .attention_s8 = attention_s8,
+    .attention_static = attention_static,
     .attention_f32 = attention_f32,
     .softmax = softmax,
     .activate = activate,

@@ -57,6 +57,13 @@ struct Vec {
     memcpy(bytes, p, static_cast<size_t>(n));
     return load_s8(bytes);
   }
+  static I load_bytes(const uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes))};
+  }
+  using Table = F;
+  static Table table(const float* p) { return load(p); }
+  static F lookup(Table t, I index) { return {lookup_8(t, index.low), lookup_8(t, index.high)}; }
   static void store_bytes(uint8_t* p, I x) {
     const I byte = and_i(x, set_i(255));
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(byte.low, byte.high), 0xd8);  // 0 2 1 3
@@ -155,6 +162,13 @@ struct Vec {
     const __m128i x4 = _mm_max_epi32(_mm256_castsi256_si128(x8), _mm256_extracti128_si256(x8, 1));
     const __m128i x2 = _mm_max_epi32(x4, _mm_unpackhi_epi64(x4, x4));
     return _mm_cvtsi128_si32(_mm_max_epi32(x2, _mm_shuffle_epi32(x2, 1)));
+  }
+
+ private:
+  // vpermps takes 3 bits of the index; the fourth chooses the half, as the sign of a mask.
+  static __m256 lookup_8(Table t, __m256i index) {
+    const __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(t.low, index), _mm256_permutevar8x32_ps(t.high, index), upper);
   }
 };
 

@@ -5,6 +5,7 @@
 //   load, store            16 values, any alignment
 //   load_part, store_part  the first n, 0 <= n <= 16: nothing past them is touched; missing lanes load as +0
 //   load_s8(_part)         16 (n) int8 as floats
+//   load_bytes             16 bytes as int32, 0..255
 //   store_bytes            the low byte of each int32 lane, 16 bytes
 //   store_bytes_64         the same of four, which hold -128..127 (kSigned) or 0..255
 //   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
@@ -14,6 +15,7 @@
 //   as_int, as_float       bits reinterpreted
 //   scale                  p * 2^n for whole n <= 0 with p * 2^n normal
 //   less                   all ones where a < b, else 0 (0 for NaN)
+//   table, lookup          16 floats; of lane i the float whose index is lane i of an I, 0..15
 //   first                  x in lanes < n, other in the rest
 //   fold_add               lane l += lane l + w for w = 8, 4, 2, 1, then lane 0
 //   fold_add_i             the sum of the lanes
@@ -55,6 +57,12 @@ struct Vec {
   static F load_s8_part(const int8_t* p, int n) {
     return to_float(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask(n), p)));
   }
+  static I load_bytes(const uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  using Table = __m512;
+  static Table table(const float* p) { return load(p); }
+  static F lookup(Table t, I index) { return _mm512_permutexvar_ps(index, t); }
   static void store_bytes(uint8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
   template <bool kSigned>
   static void store_bytes_64(uint8_t* p, I a, I b, I c, I d) {

@@ -63,6 +63,19 @@ struct Vec {
     memcpy(all, p, static_cast<size_t>(n));
     return load_s8(all);
   }
+  static I load_bytes(const uint8_t* p) {
+    const uint8x16_t x = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(x));
+    const uint16x8_t high = vmovl_high_u8(x);
+    return {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))), vreinterpretq_s32_u32(vmovl_high_u16(low)),
+            vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))), vreinterpretq_s32_u32(vmovl_high_u16(high))};
+  }
+  using Table = uint8x16x4_t;
+  static Table table(const float* p) {
+    const auto four = [](const float* from) { return vreinterpretq_u8_f32(vld1q_f32(from)); };
+    return {four(p), four(p + 4), four(p + 8), four(p + 12)};
+  }
+  static F lookup(const Table& t, I x) { return {lookup4(t, x.a), lookup4(t, x.b), lookup4(t, x.c), lookup4(t, x.d)}; }
   static void store_bytes(uint8_t* p, I x) {
     const int16x8_t low = vuzp1q_s16(vreinterpretq_s16_s32(x.a), vreinterpretq_s16_s32(x.b));
     const int16x8_t high = vuzp1q_s16(vreinterpretq_s16_s32(x.c), vreinterpretq_s16_s32(x.d));
@@ -167,6 +180,11 @@ struct Vec {
   static int32_t fold_max_i(I x) { return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.a, x.b), vmaxq_s32(x.c, x.d))); }
 
  private:
+  // The four bytes of a float are at 4 index .. 4 index + 3.
+  static float32x4_t lookup4(const Table& t, int32x4_t index) {
+    const int32x4_t bytes = vmlaq_n_s32(vdupq_n_s32(0x03020100), index, 0x04040404);
+    return vreinterpretq_f32_u8(vqtbl4q_u8(t, vreinterpretq_u8_s32(bytes)));
+  }
   static float32x4_t max4(float32x4_t x, float32x4_t y) { return vbslq_f32(vcgtq_f32(x, y), x, y); }
   static float32x4_t min4(float32x4_t x, float32x4_t y) { return vbslq_f32(vcltq_f32(x, y), x, y); }
 };
