@@ -65,8 +65,10 @@ void Check::embeddings(const Embeddings* floats, const Embeddings& packed) {
 
 void Check::layer(uint32_t index, const EncoderLayer* floats, const EncoderLayer& packed, format::Scheme next) {
   const int number = static_cast<int>(index);
-  if (with_float_) encoder_layer(float_run_, config_, *floats, number, format::Scheme::kFloat, float_state_);
-  encoder_layer(packed_run_, config_, packed, number, next, packed_state_);
+  if (with_float_) encoder_layer(float_run_, config_, *floats, number, {}, float_state_);
+  // The next product is not packed yet: a guess that is right unless it has multipliers, and harmless if wrong.
+  const InputForm guess{next == format::Scheme::kDynamic ? next : format::Scheme::kFloat};
+  encoder_layer(packed_run_, config_, packed, number, guess, packed_state_);
 }
 
 void Check::classifier(const Linear* floats, const Linear& packed) {

@@ -51,11 +51,11 @@ struct RunContext {
 void embed(const RunContext& run, const format::ModelConfig& config, const Embeddings& embeddings,
            const PackedBatch& batch, BertState& state);
 
-// One encoder layer on the state's hidden vectors. `index` names it to observer and profile. `next` is the scheme of
-// the product that reads the result (the next layer's qkv, or the classifier): if it is dynamic, the last LayerNorm
-// quantizes as well; a wrong guess costs time and changes nothing.
+// One encoder layer on the state's hidden vectors. `index` names it to observer and profile. `next` is how the
+// product that reads the result (the next layer's qkv, or the classifier) reads it: the last LayerNorm quantizes at
+// once what is quantized; a wrong guess costs time and changes nothing.
 void encoder_layer(const RunContext& run, const format::ModelConfig& config, const EncoderLayer& layer, int index,
-                   format::Scheme next, BertState& state);
+                   const InputForm& next, BertState& state);
 
 // logits: [tokens][label_count]. Non-finite values are left in place: see find_non_finite().
 void classify(const RunContext& run, const format::ModelConfig& config, const Linear& classifier,

@@ -49,26 +49,34 @@ struct Call {
   Activation activation;
   const ActivationRows& input;
   int rows;
-  float* dst;
-  size_t ldd;
+  const ActivationRows& dst;
+  const LinearOutput& output;
+  const BertState& state;
 };
 
-void dynamic_product(const Call& c, PanelRange panels, uint32_t* row_max_bits) {
+void integer_product(const Call& c, int worker, PanelRange panels, uint32_t* row_max_bits) {
+  const InputForm* bytes = c.output.bytes;
   c.kernels.gemm_s8({.a = c.input.q,
                      .lda = c.input.q_stride,
-                     .a_scale = c.input.scale,
+                     .a_scale = c.product.scheme == Scheme::kDynamic ? c.input.scale : nullptr,
                      .b = c.product.weight_s8,
                      .b_scale = c.product.scale,
                      .b_sum = c.product.sum,
                      .bias = c.product.bias,
-                     .dst = c.dst,
-                     .ldd = c.ldd,
+                     .dst = c.dst.data,
+                     .ldd = c.dst.stride,
                      .row_max_bits = row_max_bits,
                      .m = c.rows,
                      .k = c.product.k,
                      .panel_begin = panels.begin,
                      .panel_end = panels.end,
-                     .activation = c.activation});
+                     .activation = c.activation,
+                     .a_zero_point = c.product.input_zero,
+                     .q = bytes == nullptr ? nullptr : c.dst.q,
+                     .ldq = c.dst.q_stride,
+                     .q_inv = bytes == nullptr ? nullptr : bytes->inv,
+                     .q_zero_point = bytes == nullptr ? 0 : bytes->zero,
+                     .clipped = c.state.clip_counter(worker, c.output.clip_site)});
 }
 
 void float_product(const Call& c, PanelRange panels) {
@@ -77,8 +85,8 @@ void float_product(const Call& c, PanelRange panels) {
                       .b = c.product.weight_f32,
                       .b_scale = nullptr,
                       .bias = c.product.bias,
-                      .dst = c.dst,
-                      .ldd = c.ldd,
+                      .dst = c.dst.data,
+                      .ldd = c.dst.stride,
                       .m = c.rows,
                       .k = c.product.k,
                       .panel_begin = panels.begin,
@@ -86,24 +94,44 @@ void float_product(const Call& c, PanelRange panels) {
                       .activation = c.activation});
 }
 
-// The int8 weights become floats, a few panels at a time, and stay in the cache while all rows pass over them.
-void weight_only_product(const Call& c, PanelRange panels, float* unpacked) {
+// One panel of weights of whatever form to floats.
+void unpack(const Call& c, int panel, float* dst) {
+  const Linear& product = c.product;
+  const auto p = static_cast<size_t>(panel), k = static_cast<size_t>(product.k);
+  switch (product.scheme) {
+    case Scheme::kWeightOnlyInt4:
+      return c.kernels.unpack_panel_s4({.panel = product.weight_4bit + p * packed_4bit_panel_bytes(k),
+                                        .k = product.k,
+                                        .group_scale = product.group_scale + p * kPanelWidth,
+                                        .group_stride = padded_outputs(static_cast<size_t>(product.n)),
+                                        .group_size = product.group_size,
+                                        .dst = dst});
+    case Scheme::kCodebook:
+      return c.kernels.unpack_panel_codebook(product.weight_4bit + p * packed_4bit_panel_bytes(k), product.k,
+                                             product.codebook, dst);
+    default:
+      return c.kernels.unpack_panel(product.weight_s8 + p * packed_s8_panel_bytes(k), product.k, dst);
+  }
+}
+
+// The weights become floats, a few panels at a time, and stay in the cache while all rows pass over them.
+void weight_only_product(const Call& c, int worker, PanelRange panels) {
+  auto* unpacked = reinterpret_cast<float*>(c.state.scratch(worker).data);
   const int at_once = unpacked_panels(c.product.k);
-  const auto k = static_cast<size_t>(c.product.k);
   for (int begin = panels.begin; begin < panels.end; begin += at_once) {
     const int count = std::min(at_once, panels.end - begin);
     for (int i = 0; i < count; ++i) {
-      c.kernels.unpack_panel(c.product.weight_s8 + static_cast<size_t>(begin + i) * packed_s8_panel_bytes(k),
-                             c.product.k, unpacked + static_cast<size_t>(i) * packed_f32_panel_floats(k));
+      unpack(c, begin + i,
+             unpacked + static_cast<size_t>(i) * packed_f32_panel_floats(static_cast<size_t>(c.product.k)));
     }
     const size_t output = static_cast<size_t>(begin) * kPanelWidth;
     c.kernels.gemm_f32({.a = c.input.data,
                         .lda = c.input.stride,
                         .b = unpacked,
-                        .b_scale = c.product.scale + output,
+                        .b_scale = c.product.scale == nullptr ? nullptr : c.product.scale + output,
                         .bias = c.product.bias + output,
-                        .dst = c.dst + output,
-                        .ldd = c.ldd,
+                        .dst = c.dst.data + output,
+                        .ldd = c.dst.stride,
                         .m = c.rows,
                         .k = c.product.k,
                         .panel_begin = 0,
@@ -113,12 +141,12 @@ void weight_only_product(const Call& c, PanelRange panels, float* unpacked) {
 }
 
 // Several workers raise the same rows' maxima: each its own, which are then brought together.
-void dynamic_product_with_maxima(const Call& c, const Workers& workers, const PanelSplit& split, uint32_t* row_max_bits,
-                                 const BertState& state) {
-  const auto of_worker = [&](int w) { return state.scratch(workers.first + w).row_max_bits; };
+void integer_product_with_maxima(const Call& c, const Workers& workers, const PanelSplit& split) {
+  const auto of_worker = [&](int w) { return c.state.scratch(workers.first + w).row_max_bits; };
   for (int w = 0; w < workers.count; ++w) std::fill_n(of_worker(w), c.rows, 0u);
   parallel_for(workers, split.count(),
-               [&](int worker, int i) { dynamic_product(c, split[i], state.scratch(worker).row_max_bits); });
+               [&](int worker, int i) { integer_product(c, worker, split[i], c.state.scratch(worker).row_max_bits); });
+  uint32_t* row_max_bits = c.output.row_max_bits;
   for (int w = 0; w < workers.count; ++w) {
     for (int m = 0; m < c.rows; ++m) row_max_bits[m] = std::max(row_max_bits[m], of_worker(w)[m]);
   }
@@ -132,24 +160,20 @@ size_t linear_scratch_bytes(int inputs) {
 }
 
 void linear(const KernelTable& kernels, const Workers& workers, const Linear& product, Activation activation,
-            const ActivationRows& input, int rows, float* dst, size_t ldd, uint32_t* row_max_bits,
+            const ActivationRows& input, int rows, const ActivationRows& dst, const LinearOutput& output,
             const BertState& state) {
-  const Call call{kernels, product, activation, input, rows, dst, ldd};
+  const Call call{kernels, product, activation, input, rows, dst, output, state};
   const PanelSplit split(product.n, workers);
-  if (row_max_bits != nullptr) std::fill_n(row_max_bits, rows, 0u);
-  switch (product.scheme) {
-    case Scheme::kDynamic:
-      if (row_max_bits != nullptr && workers.count > 1) {
-        return dynamic_product_with_maxima(call, workers, split, row_max_bits, state);
-      }
-      return parallel_for(workers, split.count(), [&](int, int i) { dynamic_product(call, split[i], row_max_bits); });
-    case Scheme::kWeightOnly:
-      return parallel_for(workers, split.count(), [&](int worker, int i) {
-        weight_only_product(call, split[i], reinterpret_cast<float*>(state.scratch(worker).data));
-      });
-    case Scheme::kFloat:
-      return parallel_for(workers, split.count(), [&](int, int i) { float_product(call, split[i]); });
+  if (output.row_max_bits != nullptr) std::fill_n(output.row_max_bits, rows, 0u);
+  if (is_integer(product)) {
+    if (output.row_max_bits != nullptr && workers.count > 1) return integer_product_with_maxima(call, workers, split);
+    return parallel_for(workers, split.count(),
+                        [&](int worker, int i) { integer_product(call, worker, split[i], output.row_max_bits); });
   }
+  if (product.scheme == Scheme::kFloat) {
+    return parallel_for(workers, split.count(), [&](int, int i) { float_product(call, split[i]); });
+  }
+  parallel_for(workers, split.count(), [&](int worker, int i) { weight_only_product(call, worker, split[i]); });
 }
 
 }  // namespace octobert

@@ -15,12 +15,23 @@ namespace octobert {
 // Memory that a weight-only product of `inputs` inputs wants of each worker, for unpacked panels.
 size_t linear_scratch_bytes(int inputs);
 
-// dst[m][0 .. n) = activation(product(input[m])) for `rows` rows; up to padded_outputs(n) columns of dst are written.
-// A dynamic product reads input.q and input.scale, the others input.data. With row_max_bits (a dynamic product only)
-// row_max_bits[m] becomes the bits of the row's largest magnitude. The outputs are split over the workers, whose
-// scratch memory in `state` is used.
+// Whether a product is one of integers, which can give its rows' maxima, or bytes, on the way out.
+inline bool is_integer(const Linear& product) {
+  return product.scheme == format::Scheme::kDynamic || product.scheme == format::Scheme::kStatic;
+}
+
+// What a product's results are to be beside or instead of floats; an integer product only, at most one of the two.
+struct LinearOutput {
+  uint32_t* row_max_bits = nullptr;  // [rows]: becomes the bits of each row's largest magnitude
+  const InputForm* bytes = nullptr;  // a static form: rows.q is written, rows.data is not
+  size_t clip_site = 0;              // with bytes
+};
+
+// dst.data[m][0 .. n) = activation(product(input[m])) for `rows` rows; up to padded_outputs(n) columns of dst are
+// written. A dynamic product reads input.q and input.scale, a static one input.q, the others input.data. The outputs
+// are split over the workers, whose scratch memory in `state` is used.
 void linear(const KernelTable& kernels, const Workers& workers, const Linear& product, Activation activation,
-            const ActivationRows& input, int rows, float* dst, size_t ldd, uint32_t* row_max_bits,
+            const ActivationRows& input, int rows, const ActivationRows& dst, const LinearOutput& output,
             const BertState& state);
 
 }  // namespace octobert

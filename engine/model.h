@@ -30,6 +30,19 @@ struct Linear {
   const float* codebook = nullptr;     // [16]: kCodebook
 };
 
+// How a product reads its input: as floats (scheme kFloat), as int8 with a scale a row (kDynamic), or static (kStatic).
+struct InputForm {
+  format::Scheme scheme = format::Scheme::kFloat;
+  const float* inv = nullptr;  // as Linear::input_inv
+  int32_t zero = 0;
+
+  static InputForm of(const Linear& product) {
+    if (product.scheme != format::Scheme::kDynamic && product.scheme != format::Scheme::kStatic) return {};
+    return {product.scheme, product.input_inv, product.input_zero};
+  }
+  bool operator==(const InputForm&) const = default;
+};
+
 struct LayerNormWeights {
   const float* gamma = nullptr;  // [hidden_size]
   const float* beta = nullptr;   // [hidden_size]

@@ -82,7 +82,7 @@ void BertState::prepare(const format::ModelConfig& config, const PackedBatch& pa
   tokens = static_cast<int>(packed.ids.size());
   workers = worker_count;
   plan = plan_rows(config, tokens, workers, whole);
-  hidden_is_quantized = false;
+  hidden_form = {};
   longest_ = 0;
   for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
     longest_ = std::max(longest_, static_cast<size_t>(batch.offsets[s + 1] - batch.offsets[s]));
@@ -95,6 +95,7 @@ void BertState::prepare(const format::ModelConfig& config, const PackedBatch& pa
   }
   lay_out(config, items, memory_.data());
   attention = attention.first(plan_attention(static_cast<int>(config.head_count)));
+  std::fill_n(clip_counts_, static_cast<size_t>(workers) * clip_stride_, uint64_t{0});
   for (size_t s = 0, m = 0; s + 1 < batch.offsets.size(); ++s) {
     for (int32_t p = 0; p < batch.offsets[s + 1] - batch.offsets[s]; ++p) positions[m++] = p;
   }
@@ -105,9 +106,11 @@ size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_it
   const auto rows = static_cast<size_t>(plan.block_rows);
   Carver memory(base);
   hidden = memory.rows(m, d, true);
-  qkv = memory.rows(m, 3 * d, false);
+  qkv = memory.rows(m, 3 * d, true);
   context = memory.rows(m, d, true);
   positions = memory.take<int32_t>(m);
+  clip_stride_ = (config.layer_count * kClipSites + 1 + 7) / 8 * 8;  // cache lines of a worker's own
+  clip_counts_ = memory.take<uint64_t>(static_cast<size_t>(workers) * clip_stride_);
   attention = {memory.take<AttentionItem>(attention_items), attention_items};
 
   const size_t blocks_begin = memory.used();
@@ -164,6 +167,12 @@ BertState::Block BertState::block(int worker) const {
   b.ffn.scale = shift(b.ffn.scale, offset);
   b.row_max_bits = shift(b.row_max_bits, offset);
   return b;
+}
+
+uint64_t BertState::clipped(size_t site) const {
+  uint64_t sum = 0;
+  for (int w = 0; w < workers; ++w) sum += *clip_counter(w, site);
+  return sum;
 }
 
 BertState::Scratch BertState::scratch(int worker) const {

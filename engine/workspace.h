@@ -8,6 +8,7 @@
 
 #include "engine/aligned_buffer.h"
 #include "engine/format.h"
+#include "engine/model.h"
 #include "octobert/engine.h"
 
 namespace octobert {
@@ -42,6 +43,11 @@ struct RowPlan {
   bool shared;
 };
 
+// What is quantized with fixed scales, and so may be clipped: in layer L, number L * kClipSites + one of these; the
+// classifier's input is the first after the last layer.
+enum class ClipSite : size_t { kQkvInput, kQkvOutput, kAttentionOutputInput, kFfn1Input, kFfn2Input };
+inline constexpr size_t kClipSites = 5;  // a layer
+
 // The state of one forward pass between its parts (engine/bert.h), and its memory. Used by one call at a time.
 class BertState {
  public:
@@ -51,10 +57,10 @@ class BertState {
   PackedBatch batch;
   int tokens = 0, workers = 1;
   RowPlan plan{};
-  bool hidden_is_quantized = false;  // hidden.q and hidden.scale belong to hidden.data
+  InputForm hidden_form;  // what hidden.q and hidden.scale are of hidden.data; kFloat: nothing
 
   ActivationRows hidden;         // [tokens][hidden_size], input and output of each layer
-  ActivationRows qkv;            // [tokens][3 hidden_size], floats only
+  ActivationRows qkv;            // [tokens][3 hidden_size], floats or (attention that is static) bytes
   ActivationRows context;        // [tokens][hidden_size], output of attention
   int32_t* positions = nullptr;  // [tokens]
   std::span<AttentionItem> attention;
@@ -74,6 +80,12 @@ class BertState {
   };
   Scratch scratch(int worker) const;
 
+  // Clipped values at a site since prepare(): what a worker adds to, and the sum over all.
+  uint64_t* clip_counter(int worker, size_t site) const {
+    return clip_counts_ + static_cast<size_t>(worker) * clip_stride_ + site;
+  }
+  uint64_t clipped(size_t site) const;
+
   size_t allocated_bytes() const { return memory_.size(); }
 
  private:
@@ -85,6 +97,8 @@ class BertState {
   size_t longest_ = 0;  // text
   Block first_block_{};
   Scratch first_scratch_{};
+  uint64_t* clip_counts_ = nullptr;  // [workers][clip_stride_]
+  size_t clip_stride_ = 0;
   size_t block_bytes_ = 0, scratch_bytes_ = 0;  // from one worker's to the next
 };
 

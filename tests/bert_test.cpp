@@ -186,7 +186,7 @@ TEST(Bert, EveryProductMayHaveItsOwnScheme) {
 }
 
 TEST(Bert, PartsAreTheWhole) {
-  for (const Scheme next : {Scheme::kFloat, Scheme::kDynamic}) {  // a wrong guess changes nothing
+  for (const InputForm& next : {InputForm{}, InputForm{Scheme::kDynamic}}) {  // a wrong guess changes nothing
     const TinyModel tiny({.layers = 3});
     const RandomBatch random(tiny.spec(), {9, 30}, 3);
     const RunContext context{.kernels = &best_table(detect_cpu_features())};
