@@ -119,7 +119,11 @@ Comparison compare_models(const Engine& reference, const Engine& model, const En
     for (size_t word = 0; word < expected[i].size(); ++word) {
       if (expected[i][word] < 0) continue;
       ++comparison.words;
-      if (expected[i][word] == found[i][word]) ++comparison.same_label;
+      if (expected[i][word] == found[i][word]) {
+        ++comparison.same_label;
+      } else {
+        comparison.changed.push_back({i, word, expected[i][word], found[i][word]});
+      }
     }
   }
   for (size_t i = 0; i < sentences.size(); ++i) {
