@@ -7,6 +7,8 @@
 #include "apps/command.h"
 #include "apps/output.h"
 #include "apps/progress.h"
+#include "apps/report.h"
+#include "converter/report_fill.h"
 #include "octobert/converter.h"
 
 namespace octobert::apps {
@@ -18,6 +20,7 @@ struct ConvertFlags {
   std::string labels;
   bool quiet = false;
   bool no_check = false;
+  ReportOptions report;
 };
 
 constexpr size_t kWorstShown = 5;
@@ -42,7 +45,28 @@ std::string summary(const ConvertReport& report, const ConvertFlags& flags) {
   return text;
 }
 
+void write_convert_report(const ConvertReport& done, const ConvertFlags& flags) {
+  if (!flags.report.wanted()) return;
+  converter::ReportData report;
+  report.title = "octobert convert";
+  report.model = std::filesystem::path(flags.output).filename().string();
+  report.warnings = done.warnings;
+  converter::add_model_file(ModelFile::open(flags.output, {.allow_other_numerics = true}), report);
+  converter::add_weights(flags.checkpoint, flags.labels, report);
+  report.sqnr = done.sqnr;
+  if (done.agreement_tokens > 0) {
+    report.metrics.push_back({"test texts",
+                              "agreement",
+                              {},
+                              done.agreement,
+                              converter::ReportMetric::Unit::kShare,
+                              fmt::format("of {} tokens with the float model's label", done.agreement_tokens)});
+  }
+  write_reports(flags.report, report);
+}
+
 int run_convert(const ConvertFlags& flags) {
+  check_report_options(flags.report);
   ConvertReport report;
   {
     Progress progress(flags.quiet);
@@ -53,6 +77,7 @@ int run_convert(const ConvertFlags& flags) {
     report = convert(flags.checkpoint, flags.output, options);
   }
   for (const std::string& warning : report.warnings) print_message("warning: " + warning);
+  write_convert_report(report, flags);
   if (flags.quiet) return kExitOk;
   Output output;
   output.text() = summary(report, flags);
@@ -97,6 +122,7 @@ void add_convert(CLI::App& app, Action& action) {
   command->get_option("--min-agreement")->excludes(no_check);
   command->add_flag("--allow-padded-vocabulary", flags->options.allow_padded_vocabulary,
                     "Take embedding rows past the tokenizer's last id (a vocabulary padded to a multiple of 8, say)");
+  add_report_options(*command, flags->report);
   command->add_flag("--quiet", flags->quiet, "No progress and no summary");
   add_threads_option(*command, flags->options.threads);
   add_isa_option(*command, flags->options.isa);

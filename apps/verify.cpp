@@ -12,7 +12,9 @@
 #include "apps/input.h"
 #include "apps/output.h"
 #include "apps/progress.h"
+#include "apps/report.h"
 #include "converter/compare.h"
+#include "converter/report_fill.h"
 #include "engine/engine_access.h"
 #include "engine/verify_vectors.h"
 
@@ -28,6 +30,7 @@ struct VerifyOptions {
   std::vector<std::string> texts, conll;
   std::optional<double> min_agreement;
   bool json = false, jsonl = false, quiet = false;
+  ReportOptions report;
 };
 
 // Texts to compare on: a file, or the model's own test vectors.
@@ -91,7 +94,8 @@ struct Compared {
   std::vector<std::pair<std::string, Comparison>> files;
 };
 
-Compared compare(const VerifyOptions& options, const Engine& engine) {
+// report: its parts that come of the comparison are filled in.
+Compared compare(const VerifyOptions& options, const Engine& engine, converter::ReportData& report) {
   const std::vector<Source> sources = read_sources(options, engine);
   const converter::FloatModel reference(options.checkpoint, options.open);
   Compared result;
@@ -103,6 +107,9 @@ Compared compare(const VerifyOptions& options, const Engine& engine) {
                                                 : converter::encode_sentences(engine, source.sentences);
     const Comparison comparison =
         converter::compare_models(reference.engine(), engine, encoded, source.sentences, progress);
+    if (options.report.wanted()) {
+      converter::add_comparison(source.name, comparison, engine, source.texts, source.sentences, report);
+    }
     result.all.add(comparison);
     result.files.emplace_back(source.name, comparison);
   }
@@ -155,7 +162,24 @@ void add_compared(const Compared& compared, Json& json) {
   }
 }
 
+// Whether or not the bars are met: that is when one wants to look.
+void write_verify_report(const VerifyOptions& options, const Engine& engine, const VectorReport& vectors,
+                         converter::ReportData& report) {
+  if (!options.report.wanted()) return;
+  report.title = "octobert verify";
+  report.model = std::filesystem::path(options.model).filename().string();
+  report.provenance = {{"test vectors equal", fmt::format("{} of {} ({})", vectors.vectors - vectors.mismatches.size(),
+                                                          vectors.vectors, engine.isa())}};
+  for (const VectorMismatch& mismatch : vectors.mismatches) {
+    report.warnings.push_back(fmt::format("test vector {}: {}", mismatch.vector, mismatch.message));
+  }
+  converter::add_model_file(EngineAccess::file(engine), report);
+  if (!options.checkpoint.empty()) converter::add_weights(options.checkpoint, {}, report);
+  write_reports(options.report, report);
+}
+
 int run_verify(const VerifyOptions& options) {
+  check_report_options(options.report);
   OpenOptions open = options.open;
   open.verify_all = true;
   const Engine engine = Engine::open(options.model, open);
@@ -171,8 +195,9 @@ int run_verify(const VerifyOptions& options) {
   std::string text =
       fmt::format("{}: every checksum right; {} of {} test vectors equal ({} tokens, {})\n", options.model,
                   vectors.vectors - vectors.mismatches.size(), vectors.vectors, vectors.tokens, engine.isa());
+  converter::ReportData report;
   if (!options.checkpoint.empty()) {
-    const Compared compared = compare(options, engine);
+    const Compared compared = compare(options, engine, report);
     add_compared(compared, json);
     text += compared_text(compared);
     for (const auto& [name, comparison] : compared.files) {
@@ -182,6 +207,7 @@ int run_verify(const VerifyOptions& options) {
           fmt::format("{}: agreement {:.5f} is below {}", name, comparison.agreement(), *options.min_agreement));
     }
   }
+  write_verify_report(options, engine, vectors, report);
   Output output;
   output.text() = options.json ? json.dump() + "\n" : text;
   output.flush();
@@ -220,6 +246,7 @@ void add_verify(CLI::App& app, Action& action) {
       ->needs(against)
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->type_name("X");
+  add_report_options(*command, options->report);
   command->add_flag("--json", options->json, "As a JSON object");
   command->add_flag("--quiet", options->quiet, "No progress");
   add_engine_options(*command, options->open);
