@@ -1,5 +1,6 @@
 // The checkpoint's way: folder -> float tensors -> quantized, checked beside the float model -> packed file. One part
-// of the model at a time: no more than an encoder layer (or the word table) is in memory.
+// of the model at a time: no more than an encoder layer (or the word table) is in memory; before that, if there is
+// calibration, the whole float model.
 #include "converter/convert.h"
 
 #include <fmt/format.h>
@@ -16,7 +17,9 @@
 #include "converter/model_parts.h"
 #include "converter/model_writer.h"
 #include "converter/plan.h"
+#include "converter/prepare.h"
 #include "converter/provenance.h"
+#include "converter/recipe.h"
 #include "converter/test_texts.h"
 #include "converter/tokenizer_import.h"
 #include "engine/fp_guard.h"
@@ -101,12 +104,14 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 class Conversion {
  public:
   // Into the file `output`, or into memory if it is null.
-  Conversion(const std::filesystem::path& folder, const std::filesystem::path* output, const ConvertOptions& options)
+  Conversion(const std::filesystem::path& folder, const std::filesystem::path* output, const ConvertOptions& options,
+             const ConvertInputs& inputs)
       : options_(checked(options)),
         kernels_(find_kernels(options.isa)),
         pool_(options.threads),
         checkpoint_(folder, options.labels),
-        plan_(make_plan(options.scheme, checkpoint_.config().layer_count)),
+        preparation_(prepare(folder, checkpoint_.config().layer_count, options, inputs, pool_)),
+        plan_(preparation_.plan),
         float_plan_(make_plan("float", checkpoint_.config().layer_count)),
         tokenizer_(load_tokenizer(folder)),
         writer_(make_writer(output, checkpoint_.config().layer_count + kSectionsBesideLayers)) {
@@ -139,6 +144,13 @@ class Conversion {
     report.sqnr = check_->sqnr();
     report.warnings = checkpoint_.warnings();
     report.warnings.insert(report.warnings.end(), tokenizer_.warnings.begin(), tokenizer_.warnings.end());
+    report.warnings.insert(report.warnings.end(), preparation_.warnings.begin(), preparation_.warnings.end());
+    if (preparation_.calibration != nullptr) {
+      report.calibration = preparation_.calibration->source;
+      report.calibration_texts = preparation_.calibration->texts;
+      report.calibration_tokens = preparation_.calibration->tokens;
+      report.calibration_settings = preparation_.describe();
+    }
     return report;
   }
 
@@ -176,10 +188,15 @@ class Conversion {
     progress("read", name);
     floats_.read(checkpoint_, index);
     progress("quantize", name);
-    const PackedLayer packed(pool_, plan_.layers[index], floats_);
-    progress("check", name);
     std::optional<PackedLayer> reference;
     if (check_->with_float()) reference.emplace(pool_, float_plan_.layers[index], floats_);
+    std::optional<LayerRecipe> recipe;
+    if (preparation_.settings) {
+      recipe = make_layer_recipe(pool_, preparation_.calibration->layers[index], *preparation_.settings,
+                                 checkpoint_.config().head_count, fmt::format("layer.{}", index), floats_);
+    }
+    const PackedLayer packed(pool_, plan_.layers[index], floats_, recipe ? &*recipe : nullptr);
+    progress("check", name);
     check_->layer(index, reference ? &reference->view() : nullptr, packed.view(), plan_.after_layer(index));
     progress("write", name);
     writer_->add_layer(checkpoint_.config(), index, packed.view());
@@ -189,7 +206,13 @@ class Conversion {
   void convert_classifier() {
     progress("read", "classifier");
     const LinearFloats floats = read_classifier(checkpoint_);
-    const PackedLinear packed(pool_, plan_.classifier, floats.weight, floats.bias, floats.n, floats.k);
+    std::optional<ProductRecipe> recipe;
+    if (preparation_.settings && plan_.classifier != format::Scheme::kFloat) {
+      recipe = make_product_recipe(pool_, *preparation_.calibration->classifier_input, *preparation_.settings, true,
+                                   "classifier's input", floats);
+    }
+    const PackedLinear packed =
+        pack_linear(pool_, plan_.classifier, plan_.group_size, floats, recipe ? &*recipe : nullptr);
     const PackedLinear reference(pool_, float_plan_.classifier, floats.weight, floats.bias, floats.n, floats.k);
     progress("check", "classifier");
     check_->classifier(&reference.view(), packed.view());
@@ -218,8 +241,8 @@ class Conversion {
       provenance.insert(provenance.end(), {"labels.sha256", sha256_of_file(options_.labels)});
     }
     writer_->add_section(SectionType::kProvenance, "provenance", encode_strings(provenance), false);
-    if (check_->with_float()) {
-      writer_->add_section(SectionType::kQuantReport, "quantization report", encode_strings(measurements()), false);
+    if (const std::vector<std::string> strings = measurements(); !strings.empty()) {
+      writer_->add_section(SectionType::kQuantReport, "quantization report", encode_strings(strings), false);
     }
     writer_->finish();
     ++parts_done_;
@@ -233,8 +256,10 @@ class Conversion {
 
   // Key, value, ...: the section that tells what was measured.
   std::vector<std::string> measurements() const {
-    std::vector<std::string> strings = {"agreement.tokens", std::to_string(check_->tokens()), "agreement.same_label",
-                                        std::to_string(check_->agreeing_tokens())};
+    std::vector<std::string> strings = preparation_.strings();
+    if (!check_->with_float()) return strings;
+    strings.insert(strings.end(), {"agreement.tokens", std::to_string(check_->tokens()), "agreement.same_label",
+                                   std::to_string(check_->agreeing_tokens())});
     for (const auto& [name, value] : check_->sqnr()) {
       strings.push_back(fmt::format("sqnr_db.{}", name));
       strings.push_back(fmt::format("{:.2f}", value));
@@ -251,7 +276,8 @@ class Conversion {
   const KernelTable& kernels_;
   ThreadPool pool_;
   const Checkpoint checkpoint_;
-  const Plan plan_, float_plan_;
+  const Preparation preparation_;
+  const Plan &plan_, float_plan_;
   const LoadedTokenizer tokenizer_;
   const std::unique_ptr<ModelWriter> writer_;
   std::future<SourceHashes> hashes_;
@@ -263,9 +289,10 @@ class Conversion {
 
 }  // namespace
 
-std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options) {
+std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options,
+                                         const ConvertInputs& inputs) {
   const FpGuard guard;
-  Conversion conversion(checkpoint, nullptr, options);
+  Conversion conversion(checkpoint, nullptr, options, inputs);
   conversion.run();
   return conversion.take_bytes();
 }
@@ -276,7 +303,7 @@ ConvertReport convert(const std::filesystem::path& checkpoint, const std::filesy
                       const ConvertOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const FpGuard guard;
-  converter::Conversion conversion(checkpoint, &output, options);
+  converter::Conversion conversion(checkpoint, &output, options, {});
   conversion.run();
   ConvertReport report = conversion.report();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -6,12 +6,21 @@
 #include <filesystem>
 #include <vector>
 
+#include "converter/calibrate.h"
+#include "converter/policy.h"
 #include "octobert/converter.h"
 
 namespace octobert::converter {
 
+// What a caller has at hand already, instead of files that the options name. Null: the options count.
+struct ConvertInputs {
+  const Policy* policy = nullptr;
+  const Calibration* calibration = nullptr;  // of this checkpoint; with Hessians if GPTQ is to be done
+};
+
 // The bytes that convert() would write. Throws what it throws.
-std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options);
+std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options,
+                                         const ConvertInputs& inputs = {});
 
 }  // namespace octobert::converter
 

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <string>
 
+#include "converter/recipe.h"
+#include "octobert/error.h"
+
 namespace octobert::converter {
 namespace {
 
@@ -19,6 +22,28 @@ void read_norm(const Checkpoint& checkpoint, const std::string& name, NormFloats
   read_vector(checkpoint, name + ".beta", hidden, norm.beta);
 }
 
+// The int8 weights of a product whose matrices all have some of the checkpoint's own.
+void read_given(const Checkpoint& checkpoint, std::span<const std::string> names, size_t rows, size_t columns,
+                LinearFloats& linear) {
+  linear.given = {};
+  linear.minus_128_replaced = 0;
+  const std::vector<float> input_inv = checkpoint.quantization().pre_quant_scale(names[0], columns);
+  // Matrices of one product whose inputs are multiplied differently: their floats have that in them already.
+  const bool usable = std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    return checkpoint.has_int8(name) && checkpoint.quantization().pre_quant_scale(name, columns) == input_inv;
+  });
+  if (!usable) return;
+  linear.given.input_inv = input_inv;
+  if (!input_inv.empty()) linear.given.input_inv.resize(padded_outputs(columns));
+  linear.given.q.resize(names.size() * rows * columns);
+  linear.given.scale.resize(names.size() * rows);
+  for (size_t i = 0; i < names.size(); ++i) {
+    linear.minus_128_replaced +=
+        checkpoint.read_int8(names[i], std::span(linear.given.q).subspan(i * rows * columns, rows * columns),
+                             std::span(linear.given.scale).subspan(i * rows, rows));
+  }
+}
+
 // The rows of several matrices of `rows` outputs each, one below the other.
 void read_linear(const Checkpoint& checkpoint, std::span<const std::string> names, size_t rows, size_t columns,
                  LinearFloats& linear) {
@@ -30,10 +55,7 @@ void read_linear(const Checkpoint& checkpoint, std::span<const std::string> name
     checkpoint.read(names[i] + ".weight", std::span(linear.weight).subspan(i * rows * columns, rows * columns));
     checkpoint.read(names[i] + ".bias", std::span(linear.bias).subspan(i * rows, rows));
   }
-}
-
-PackedLinear pack(Executor& executor, format::Scheme scheme, const LinearFloats& floats) {
-  return {executor, scheme, floats.weight, floats.bias, floats.n, floats.k};
+  read_given(checkpoint, names, rows, columns, linear);
 }
 
 }  // namespace
@@ -51,18 +73,43 @@ void LayerFloats::read(const Checkpoint& checkpoint, uint32_t index) {
   read_norm(checkpoint, name("ffn_norm"), ffn_norm);
 }
 
-PackedLayer::PackedLayer(Executor& executor, const LayerPlan& plan, const LayerFloats& floats)
-    : qkv_(pack(executor, plan.qkv, floats.qkv)),
-      attention_output_(pack(executor, plan.attention_output, floats.attention_output)),
-      ffn1_(pack(executor, plan.ffn1, floats.ffn1)),
-      ffn2_(pack(executor, plan.ffn2, floats.ffn2)),
+PackedLinear pack_linear(Executor& executor, format::Scheme scheme, int group_size, const LinearFloats& floats,
+                         const ProductRecipe* recipe) {
+  if (recipe == nullptr && scheme == format::Scheme::kStatic) {
+    throw Error(ErrorCode::kInvalidInput, "a static product needs calibration");
+  }
+  PackSpec spec{.scheme = scheme, .group_size = group_size, .given = &floats.given};
+  if (recipe != nullptr) {
+    spec.static_input = &recipe->static_input;
+    spec.smooth = recipe->smooth;
+    spec.smooth_dynamic = recipe->smooth_dynamic;
+    spec.inverse = recipe->inverse ? &*recipe->inverse : nullptr;
+    spec.importance = recipe->importance;
+    spec.input_mean = recipe->input_mean;
+  }
+  return {executor, spec, floats.weight, floats.bias, floats.n, floats.k};
+}
+
+PackedLayer::PackedLayer(Executor& executor, const LayerPlan& plan, const LayerFloats& floats,
+                         const LayerRecipe* recipe)
+    : qkv_(pack_linear(executor, plan.qkv, plan.group_size, floats.qkv, recipe ? &recipe->qkv : nullptr)),
+      attention_output_(pack_linear(executor, plan.attention_output, plan.group_size, floats.attention_output,
+                                    recipe ? &recipe->attention_output : nullptr)),
+      ffn1_(pack_linear(executor, plan.ffn1, plan.group_size, floats.ffn1, recipe ? &recipe->ffn1 : nullptr)),
+      ffn2_(pack_linear(executor, plan.ffn2, plan.group_size, floats.ffn2, recipe ? &recipe->ffn2 : nullptr)),
       view_{.qkv = qkv_.view(),
             .attention = plan.attention,
             .attention_output = attention_output_.view(),
             .attention_norm = floats.attention_norm.view(),
             .ffn1 = ffn1_.view(),
             .ffn2 = ffn2_.view(),
-            .ffn_norm = floats.ffn_norm.view()} {}
+            .ffn_norm = floats.ffn_norm.view()} {
+  if (plan.attention != format::Scheme::kStatic) return;
+  if (recipe == nullptr) throw Error(ErrorCode::kInvalidInput, "static attention needs calibration");
+  view_.qkv_output_inv = recipe->qkv_output_inv.data();
+  view_.scores_factor = recipe->scores_factor.data();
+  view_.value_scale = recipe->value_scale.data();
+}
 
 EmbeddingParts::EmbeddingParts(Executor& executor, const Checkpoint& checkpoint, bool int8_words) {
   const format::ModelConfig& config = checkpoint.config();

@@ -18,6 +18,8 @@ namespace octobert::converter {
 struct LinearFloats {
   int n = 0, k = 0;
   std::vector<float> weight, bias;  // [n][k] row-major, [n]
+  GivenInt8 given;                  // the same weights as the checkpoint quantizes them, if it does
+  size_t minus_128_replaced = 0;    // in `given`
 };
 
 struct NormFloats {
@@ -32,10 +34,20 @@ struct LayerFloats {
   void read(const Checkpoint& checkpoint, uint32_t index);
 };
 
-// A layer in the form that a plan stores. The norms stay those of `floats`, which must live as long.
+struct LayerRecipe;  // recipe.h
+struct ProductRecipe;
+
+// A product as a plan stores it; with a recipe (null: none) as calibration has it.
+PackedLinear pack_linear(Executor& executor, format::Scheme scheme, int group_size, const LinearFloats& floats,
+                         const ProductRecipe* recipe);
+
+// A layer in the form that a plan stores. The norms stay those of `floats`, which must live as long, as must the
+// recipe; floats are those that make_layer_recipe has made ready. Throws Error(kInvalidInput) if there is a static
+// product and no recipe.
 class PackedLayer {
  public:
-  PackedLayer(Executor& executor, const LayerPlan& plan, const LayerFloats& floats);
+  PackedLayer(Executor& executor, const LayerPlan& plan, const LayerFloats& floats,
+              const LayerRecipe* recipe = nullptr);
   const EncoderLayer& view() const { return view_; }
 
  private:

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
+#include "converter/gptq.h"
 #include "engine/aligned_buffer.h"
 #include "engine/format.h"
 #include "engine/model.h"
@@ -21,21 +23,56 @@ namespace octobert::converter {
 // w, q: [rows][columns]; scale: [rows]. Values must be finite.
 void quantize_rows(Executor& executor, const float* w, size_t rows, size_t columns, int8_t* q, float* scale);
 
+// Int8 weights that a checkpoint brings along (import_quantized.h): q [n][k] in [-127, 127], scale [n]; empty: none.
+// They are weights of the input times input_inv [k], where that is not empty.
+struct GivenInt8 {
+  std::vector<int8_t> q;
+  std::vector<float> scale, input_inv;
+};
+
+// Fixed quantization of a product's input: q = round_to_i8(fma(x, inv[k], zero)), x = (q - zero) * scale[k].
+struct StaticInput {
+  std::vector<float> inv, scale;  // inv: [k up to a multiple of 16], zero past k; scale: [k]; inv = 1 / scale
+  int32_t zero = 0;
+};
+
+// How weights are to be stored. What is null or empty is not done.
+struct PackSpec {
+  format::Scheme scheme = format::Scheme::kFloat;
+  int group_size = 32;                        // kWeightOnlyInt4: inputs that share a scale, a multiple of 8
+  const StaticInput* static_input = nullptr;  // kStatic: needed
+  std::span<const float> smooth{};            // [k]: inputs are divided by it (kDynamic) or seen so (all: GPTQ)
+  bool smooth_dynamic = true;                 // false: kDynamic's are not
+  const InverseFactor* inverse = nullptr;     // GPTQ, of the inputs divided by `smooth`
+  std::span<const float> importance{};        // [k]: mean squares of the same
+  std::span<const double> input_mean{};       // [k] of the inputs: bias correction
+  const GivenInt8* given = nullptr;           // what int8 schemes store instead of quantizing
+};
+
 // A product's weights in the form that a scheme stores, and the memory for them.
+//
+// Bias correction: Nagel et al. 2019 (arXiv:1906.04721), section 4.2, equations 14 to 17: the error of the weights
+// times the inputs' mean is taken out of the bias, so that quantization does not move the outputs' mean.
 class PackedLinear {
  public:
-  // w: [n][k] row-major, bias: [n]; both are copied.
-  PackedLinear(Executor& executor, format::Scheme scheme, std::span<const float> w, std::span<const float> bias, int n,
+  PackedLinear(Executor& executor, const PackSpec& spec, std::span<const float> w, std::span<const float> bias, int n,
                int k);
+  // w: [n][k] row-major, bias: [n]; both are copied. given: as in PackSpec.
+  PackedLinear(Executor& executor, format::Scheme scheme, std::span<const float> w, std::span<const float> bias, int n,
+               int k, const GivenInt8* given = nullptr);
   const Linear& view() const { return view_; }  // valid while this object lives, moved or not
 
  private:
   void pack_float(Executor& executor, std::span<const float> w);
-  void pack_int8(Executor& executor, std::span<const float> w);
+  void pack_int8(Executor& executor, const PackSpec& spec, std::span<const float> w);
+  void pack_int4(Executor& executor, const PackSpec& spec, std::span<const float> w);
+  void pack_codebook(Executor& executor, const PackSpec& spec, std::span<const float> w);
+  void correct_bias(Executor& executor, const PackSpec& spec, std::span<const float> w,
+                    const std::function<double(size_t n, size_t k)>& stored);
 
   Linear view_;
   AlignedBuffer weight_;
-  std::vector<float> scale_, bias_;
+  std::vector<float> scale_, bias_, input_inv_, codebook_;  // scale_: of groups too
   std::vector<int32_t> sum_;
 };
 

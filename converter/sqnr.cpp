@@ -2,39 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cstdint>
 #include <limits>
 #include <stdexcept>
 
+#include "converter/exact_math.h"
+
 namespace octobert::converter {
-namespace {
-
-// log2 of a normal positive double: exponent, and 2 atanh((m - 1) / (m + 1)) / ln 2 of the fraction m in
-// [sqrt(1/2), sqrt(2)), where the argument is at most 0.172 and 0.172^(2 * 12 + 1) is below 1e-19.
-double log2_of(double x) {
-  constexpr double kSqrt2 = 1.4142135623730951, kLn2 = 0.6931471805599453;
-  constexpr int kTerms = 12;
-  const auto bits = std::bit_cast<uint64_t>(x);
-  int exponent = static_cast<int>(bits >> 52) - 1023;
-  double m = std::bit_cast<double>((bits & ((uint64_t{1} << 52) - 1)) | (uint64_t{1023} << 52));
-  if (m >= kSqrt2) {
-    m *= 0.5;
-    ++exponent;
-  }
-  const double t = (m - 1) / (m + 1), t2 = t * t;
-  double series = 0;
-  for (int k = kTerms; k >= 0; --k) series = series * t2 + 1.0 / (2 * k + 1);
-  return exponent + 2 * t * series / kLn2;
-}
-
-}  // namespace
-
 double decibel(double signal, double noise) {
   constexpr double kDecibelPerOctave = 3.010299956639812;  // 10 log10(2)
   constexpr double kSmallest = std::numeric_limits<double>::min();
   if (noise == 0) return std::numeric_limits<double>::infinity();
-  return kDecibelPerOctave * (log2_of(std::max(signal, kSmallest)) - log2_of(std::max(noise, kSmallest)));
+  return kDecibelPerOctave * (log2_exact(std::max(signal, kSmallest)) - log2_exact(std::max(noise, kSmallest)));
 }
 
 void SqnrMeter::expect(const Intermediate& reference) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,13 +16,30 @@
 namespace octobert {
 
 struct ConvertProgress {
-  std::string_view stage;  // "read", "quantize", "check", "write"
+  std::string_view stage;  // "calibrate", "read", "quantize", "check", "write"
   std::string_view item;   // e.g. "layer 3"
   size_t done, total;
 };
 
+// The float model is run over some texts, and what is seen of its activations is used: by "static", which needs it,
+// and by what improves the others. What is not set is the policy's, or else the scheme's own (docs/QUANTIZATION.md).
+struct CalibrationOptions {
+  std::string
+      texts;  // a file, or "builtin"; empty: no calibration. .tsv, .conll, .bio, .iob: CoNLL; .jsonl; else lines
+  std::optional<size_t> samples;        // texts to use, 512
+  std::optional<std::string> observer;  // "minmax", "moving-average", "percentile", "mse", "kl"
+  std::optional<double> smooth_quant;   // SmoothQuant's alpha, 0 (off) to 1
+  std::optional<bool> equalize;         // channels of Q against K, of V against attention's output
+  std::optional<bool> gptq;             // weights are rounded by what they are multiplied with
+  std::optional<bool> bias_correction;
+};
+
 struct ConvertOptions {
-  std::string scheme = "dynamic";       // "dynamic", "weight-only", "float"
+  // "static", "dynamic", "weight-only", "weight-only-int4", "weight-only-codebook", "float" (docs/QUANTIZATION.md).
+  std::string scheme = "dynamic";
+  int group_size = 32;           // weight-only-int4: inputs that share a scale, a multiple of 8
+  std::filesystem::path policy;  // instead of scheme and group_size: a file that names a scheme for each product
+  CalibrationOptions calibration;
   double min_agreement = 0;             // fraction of test tokens with the float label; below it nothing is written
   std::filesystem::path labels;         // optional: one name a line, replaces the checkpoint's
   std::vector<std::string> test_texts;  // empty: the built-in ones
@@ -47,8 +65,12 @@ struct ConvertReport {
   std::string source_sha256;
   double agreement = 1;  // share of test tokens (specials excluded) with the float label
   size_t agreement_tokens = 0;
-  std::vector<LayerSqnr> sqnr;        // in the order of computation
-  size_t minus_128_replaced = 0;      // imported int8 weights of -128 made -127
+  std::vector<LayerSqnr> sqnr;    // in the order of computation
+  size_t minus_128_replaced = 0;  // imported int8 weights of -128 made -127
+  // What was calibrated on: "builtin" or the file's SHA-256, empty if nothing; texts and tokens of them; what was done.
+  std::string calibration;
+  size_t calibration_texts = 0, calibration_tokens = 0;
+  std::string calibration_settings;
   std::vector<std::string> warnings;  // LABEL_0 names, labels that strip to an ignored name, ...
 };
 

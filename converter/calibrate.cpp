@@ -1,0 +1,215 @@
+#include "converter/calibrate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "converter/calibration_texts.h"
+#include "converter/json.h"
+#include "converter/provenance.h"
+#include "engine/engine_access.h"
+#include "octobert/error.h"
+#include "tokenizer/utf8.h"
+
+namespace octobert::converter {
+namespace {
+
+constexpr size_t kMaxFileBytes = size_t{1} << 30;  // as read_conll
+constexpr size_t kLeastTokens = 64;                // a few sentences: less says nothing about ranges
+
+// The JSON of a line: a string, or an object whose "text" is one.
+std::string text_of_json(std::string_view line, const std::string& where) {
+  const auto json = nlohmann::json::parse(line, nullptr, false);
+  if (json.is_string()) return json.get<std::string>();
+  if (json.is_object() && json.contains("text") && json["text"].is_string()) return json["text"].get<std::string>();
+  throw Error(ErrorCode::kFormat, where + ": expected a JSON string or an object with a string \"text\"");
+}
+
+void require_utf8(std::string_view text, const std::string& where) {
+  if (utf8::find_invalid_utf8(text) == text.size()) return;
+  throw Error(ErrorCode::kFormat, where + ": not UTF-8 (convert the file, or name another)");
+}
+
+CalibrationTexts read_lines(const std::string& file, bool json) {
+  CalibrationTexts texts;
+  const std::string content = read_text_file(file, kMaxFileBytes);
+  size_t number = 1;
+  for (size_t begin = 0; begin < content.size(); ++number) {
+    const size_t end = std::min(content.find('\n', begin), content.size());
+    std::string_view line = std::string_view(content).substr(begin, end - begin);
+    begin = end + 1;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
+    const std::string where = fmt::format("{}: line {}", file, number);
+    require_utf8(line, where);
+    texts.texts.push_back({{json ? text_of_json(line, where) : std::string(line)}, {}});
+  }
+  return texts;
+}
+
+CalibrationTexts read_words(const std::string& file) {
+  CalibrationTexts texts;
+  texts.by_words = true;
+  texts.texts = read_conll(file);
+  for (size_t i = 0; i < texts.texts.size(); ++i) {
+    for (const std::string& word : texts.texts[i].words) {
+      require_utf8(word, fmt::format("{}: sentence {}", file, i + 1));
+    }
+  }
+  return texts;
+}
+
+size_t window(const Engine& model) {
+  const auto positions = static_cast<size_t>(model.info().max_positions);
+  const size_t configured = model.tokenizer().model_max_length();
+  return configured == 0 ? positions : std::min(positions, configured);
+}
+
+size_t bytes_of(const Sentence& text) {
+  size_t bytes = 0;
+  for (const std::string& word : text.words) bytes += word.size() + 1;
+  return bytes;
+}
+
+// Texts from `first` on, around the end to the front, until there are about `tokens` tokens.
+Sentence joined(const CalibrationTexts& texts, size_t first, size_t tokens) {
+  constexpr size_t kBytesPerToken = 4;  // of English a token has 4 or 5, of other languages fewer
+  Sentence result;
+  size_t bytes = 0;
+  for (size_t i = 0; i < texts.texts.size() && bytes < tokens * kBytesPerToken; ++i) {
+    const Sentence& text = texts.texts[(first + i) % texts.texts.size()];
+    if (texts.by_words || result.words.empty()) {
+      result.words.insert(result.words.end(), text.words.begin(), text.words.end());
+    } else {
+      result.words.front() += " " + text.words.front();
+    }
+    bytes += bytes_of(text);
+  }
+  return result;
+}
+
+// Which statistics an intermediate result goes to.
+using Places = std::unordered_map<std::string, Site*>;
+
+Site make_site(int columns, bool with_hessian) {
+  Site site{SiteStatistics(columns), {}};
+  if (with_hessian) site.hessian.emplace(columns);
+  return site;
+}
+
+Places prepare(const ModelInfo& info, bool with_hessians, Calibration& calibration) {
+  const int d = info.hidden_size;
+  Places places;
+  for (int l = 0; l < info.layer_count; ++l) {
+    calibration.layers.push_back({make_site(d, with_hessians), make_site(3 * d, false), make_site(d, with_hessians),
+                                  make_site(d, with_hessians), make_site(info.intermediate_size, with_hessians)});
+  }
+  calibration.classifier_input.emplace(make_site(d, with_hessians));
+  for (int l = 0; l < info.layer_count; ++l) {
+    LayerCalibration& layer = calibration.layers[static_cast<size_t>(l)];
+    const auto name = [l](const char* part) { return fmt::format("layer.{}.{}", l, part); };
+    places.emplace(l == 0 ? "embeddings" : fmt::format("layer.{}.ffn_norm", l - 1), &layer.qkv_input);
+    places.emplace(name("qkv"), &layer.qkv);
+    places.emplace(name("context"), &layer.context);
+    places.emplace(name("attention_norm"), &layer.attention_norm);
+    places.emplace(name("ffn1"), &layer.ffn1);
+  }
+  places.emplace(info.layer_count == 0 ? "embeddings" : fmt::format("layer.{}.ffn_norm", info.layer_count - 1),
+                 &*calibration.classifier_input);
+  return places;
+}
+
+}  // namespace
+
+CalibrationTexts read_calibration_texts(const std::string& file) {
+  CalibrationTexts texts;
+  if (file == "builtin") {
+    for (std::string& text : builtin_calibration_texts()) texts.texts.push_back({{std::move(text)}, {}});
+    texts.source = file;
+    return texts;
+  }
+  const std::string extension = std::filesystem::path(file).extension().string();
+  const bool by_words = extension == ".tsv" || extension == ".conll" || extension == ".bio" || extension == ".iob";
+  texts = by_words ? read_words(file) : read_lines(file, extension == ".jsonl" || extension == ".json");
+  if (texts.texts.empty()) throw Error(ErrorCode::kFormat, file + ": there is no text to calibrate on");
+  texts.source = sha256_of_file(file);
+  return texts;
+}
+
+EncodedTexts encode_samples(const Engine& model, CalibrationTexts& texts, size_t samples) {
+  constexpr size_t kEveryNthJoined = 16;
+  const size_t available = texts.texts.size(), count = std::min(samples, available), longest = window(model);
+  if (available < samples && texts.source != "builtin") {
+    texts.warnings.push_back(
+        fmt::format("calibration: {} samples were asked for, the file has {}: all are used", samples, available));
+  }
+  TokenizeOptions options;
+  options.max_length = longest;
+  Encodings encodings;
+  std::vector<std::string_view> words;
+  EncodedTexts encoded;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t index = i * available / count;
+    const bool join = i % kEveryNthJoined == kEveryNthJoined - 1;
+    const Sentence sample = join ? joined(texts, index, longest >> (3 - i / kEveryNthJoined % 4)) : texts.texts[index];
+    words.assign(sample.words.begin(), sample.words.end());
+    if (texts.by_words) {
+      model.tokenizer().encode_words(words, options, encodings);
+    } else {
+      model.tokenizer().encode(words.front(), options, encodings);
+    }
+    const Encoding& chunk = encodings.chunks.front();
+    encoded.ids.insert(encoded.ids.end(), chunk.ids.begin(), chunk.ids.end());
+    encoded.offsets.push_back(static_cast<int32_t>(encoded.ids.size()));
+  }
+  if (encoded.ids.size() < kLeastTokens) {
+    throw Error(ErrorCode::kInvalidInput, fmt::format("calibration: the texts have {} tokens, expected {} or more",
+                                                      encoded.ids.size(), kLeastTokens));
+  }
+  return encoded;
+}
+
+Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool with_hessians,
+                      const std::function<void(size_t done, size_t total)>& progress) {
+  constexpr size_t kTokensAtOnce = 1024;  // what the engine never splits: results of all rows are seen together
+  Calibration calibration;
+  const Places places = prepare(float_model.info(), with_hessians, calibration);
+  Executor& executor = EngineAccess::executor(float_model);
+  std::vector<int32_t> offsets;
+  const Observer observer = [&](const Intermediate& result) {
+    const auto place = places.find(std::string(result.name));
+    if (place == places.end()) return;
+    place->second->statistics.add(executor, result.data, result.stride, offsets);
+    if (!place->second->hessian) return;
+    place->second->hessian->add(executor, EngineAccess::kernels(float_model), result.data,
+                                static_cast<size_t>(result.rows), result.stride);
+  };
+  RunContext run;
+  run.observer = &observer;
+  BertState state;
+  std::vector<float> logits;
+  const auto labels = static_cast<size_t>(float_model.info().label_count);
+  const std::span<const int32_t> all = texts.offsets;
+  for (size_t begin = 0; begin + 1 < all.size();) {
+    size_t end = begin + 1;
+    while (end + 1 < all.size() && static_cast<size_t>(all[end + 1] - all[begin]) <= kTokensAtOnce) ++end;
+    offsets.clear();
+    for (size_t i = begin; i <= end; ++i) offsets.push_back(all[i] - all[begin]);
+    const auto count = static_cast<size_t>(offsets.back());
+    logits.resize(count * labels);
+    const auto ids = std::span(texts.ids).subspan(static_cast<size_t>(all[begin]), count);
+    EngineAccess::logits(float_model, {ids, {}, offsets}, logits, state, run);
+    for (size_t i = begin; i < end; ++i) {
+      calibration.longest = std::max(calibration.longest, static_cast<size_t>(all[i + 1] - all[i]));
+    }
+    begin = end;
+    if (progress) progress(static_cast<size_t>(all[end]), texts.ids.size());
+  }
+  calibration.texts = all.size() - 1;
+  calibration.tokens = texts.ids.size();
+  return calibration;
+}
+
+}  // namespace octobert::converter

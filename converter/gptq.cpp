@@ -1,0 +1,171 @@
+#include "converter/gptq.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/parallel.h"
+#include "kernels/layout.h"
+#include "kernels/pack.h"
+#include "octobert/error.h"
+
+namespace octobert::converter {
+namespace {
+
+constexpr double kDamping = 0.01;
+constexpr size_t kRowsAtOnce = 32;  // of a triangular matrix, or of weights: what a task takes
+constexpr size_t kBlock = 64;       // columns of the blocked Cholesky factorization
+
+template <typename Body>
+void for_each_block(Executor& executor, size_t begin, size_t end, size_t step, const Body& body) {
+  const Workers workers{&executor, executor.concurrency()};
+  parallel_for(workers, static_cast<int>((end - begin + step - 1) / step), [&](int /*worker*/, int i) {
+    const size_t first = begin + static_cast<size_t>(i) * step;
+    body(first, std::min(first + step, end));
+  });
+}
+
+// target[i] -= f * source[i]: no chain of additions, so that compilers may use vectors and the bits stay.
+void subtract(double* target, const double* source, double f, size_t count) {
+  for (size_t i = 0; i < count; ++i) target[i] -= f * source[i];
+}
+
+// a = U^T U in place, U upper triangular (row-major), right-looking; what is below the diagonal is not touched.
+void cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
+  for (size_t block = 0; block < k; block += kBlock) {
+    const size_t block_end = std::min(block + kBlock, k);
+    for (size_t i = block; i < block_end; ++i) {
+      double* row = a.data() + i * k;
+      if (!(row[i] > 0)) {
+        throw Error(ErrorCode::kNumeric,
+                    "calibration: the inputs of a product say too little for GPTQ (its Hessian is "
+                    "not positive definite): more texts are needed");
+      }
+      const double inverse = 1 / std::sqrt(row[i]);
+      row[i] = std::sqrt(row[i]);
+      for (size_t j = i + 1; j < k; ++j) row[j] *= inverse;
+      for (size_t r = i + 1; r < block_end; ++r) subtract(a.data() + r * k + r, row + r, row[r], k - r);
+    }
+    for_each_block(executor, block_end, k, kRowsAtOnce, [&](size_t first, size_t last) {
+      for (size_t i = block; i < block_end; ++i) {
+        const double* row = a.data() + i * k;
+        for (size_t r = first; r < last; ++r) subtract(a.data() + r * k + r, row + r, row[r], k - r);
+      }
+    });
+  }
+}
+
+// The inverse V of an upper triangular U: V's row i is (e_i - sum over j > i of U[i][j] V's row j) / U[i][i], from the
+// last row up. Columns are independent: each task has some.
+std::vector<double> inverse_upper(Executor& executor, const std::vector<double>& u, size_t k) {
+  std::vector<double> v(k * k);
+  for_each_block(executor, 0, k, kBlock, [&](size_t first, size_t last) {
+    for (size_t i = last; i-- > 0;) {
+      double* row = v.data() + i * k;
+      if (i >= first) row[i] = 1;
+      for (size_t j = i + 1; j < last; ++j) subtract(row + first, v.data() + j * k + first, u[i * k + j], last - first);
+      const double inverse = 1 / u[i * k + i];
+      for (size_t c = first; c < last; ++c) row[c] *= inverse;
+    }
+  });
+  return v;
+}
+
+// Room for `count` floats, kept for the next call.
+float* floats_in(AlignedBuffer& buffer, size_t count) {
+  if (buffer.size() < count * sizeof(float)) buffer = AlignedBuffer(count * sizeof(float));
+  return reinterpret_cast<float*>(buffer.data());
+}
+
+}  // namespace
+
+void Hessian::add(Executor& executor, const KernelTable& kernels, const float* data, size_t rows, size_t stride) {
+  const auto k = static_cast<size_t>(k_);
+  float* transposed = floats_in(transposed_, k * rows);
+  float* packed = floats_in(packed_, packed_f32_floats(k, rows));
+  float* product = floats_in(product_, (k + 1) * padded_outputs(k));
+  float* no_bias = product + k * padded_outputs(k);
+  std::fill_n(no_bias, padded_outputs(k), 0.0f);
+  for_each_block(executor, 0, k, kPanelWidth, [&](size_t first, size_t last) {
+    for (size_t row = 0; row < rows; ++row) {
+      for (size_t c = first; c < last; ++c) transposed[c * rows + row] = data[row * stride + c];
+    }
+    pack_f32(transposed + first * rows, last - first, rows,
+             packed + first / kPanelWidth * packed_f32_panel_floats(rows));
+  });
+  for_each_block(executor, 0, k, 2 * kPanelWidth, [&](size_t first, size_t last) {
+    // Columns [first, last) of the rows up to their end: the upper triangle.
+    kernels.gemm_f32({.a = transposed,
+                      .lda = rows,
+                      .b = packed,
+                      .b_scale = nullptr,
+                      .bias = no_bias,
+                      .dst = product,
+                      .ldd = padded_outputs(k),
+                      .m = static_cast<int>(last),
+                      .k = static_cast<int>(rows),
+                      .panel_begin = static_cast<int>(first / kPanelWidth),
+                      .panel_end = static_cast<int>(panel_count(last)),
+                      .activation = Activation::kNone});
+    for (size_t i = 0; i < last; ++i) {
+      for (size_t j = std::max(first, i); j < last; ++j) {
+        sum_[i * k + j] += product[i * padded_outputs(k) + j];
+        sum_[j * k + i] = sum_[i * k + j];
+      }
+    }
+  });
+}
+
+InverseFactor inverse_factor(Executor& executor, const Hessian& hessian, std::span<const float> scale) {
+  const auto k = static_cast<size_t>(hessian.inputs());
+  const std::span<const float> h = hessian.values();
+  const auto entry = [&](size_t i, size_t j) {
+    const double value = h[i * k + j];
+    return scale.empty() ? value : value / scale[i] / scale[j];
+  };
+  double mean = 0;
+  for (size_t i = 0; i < k; ++i) mean += entry(i, i);
+  mean /= static_cast<double>(k);
+  InverseFactor result;
+  result.order.resize(k);
+  std::iota(result.order.begin(), result.order.end(), 0);
+  std::stable_sort(result.order.begin(), result.order.end(), [&](int a, int b) {
+    return entry(static_cast<size_t>(a), static_cast<size_t>(a)) >
+           entry(static_cast<size_t>(b), static_cast<size_t>(b));
+  });
+  // With P the reversal of the order, P H P = L^T L (upper L): then H^-1 = (P L^-1 P) (P L^-1 P)^T, whose first factor
+  // is lower triangular, so that its transpose is the U of H^-1 = U^T U: one factorization and one inverse.
+  const auto reversed = [&](size_t i) { return static_cast<size_t>(result.order[k - 1 - i]); };
+  std::vector<double> a(k * k);
+  for (size_t i = 0; i < k; ++i) {
+    for (size_t j = i; j < k; ++j) a[i * k + j] = entry(reversed(i), reversed(j)) + (i == j ? kDamping * mean : 0);
+  }
+  cholesky_upper(executor, a, k);
+  const std::vector<double> inverse = inverse_upper(executor, a, k);
+  result.factor.resize(k * k);
+  for (size_t i = 0; i < k; ++i) {
+    for (size_t j = i; j < k; ++j) result.factor[i * k + j] = inverse[(k - 1 - j) * k + (k - 1 - i)];
+  }
+  return result;
+}
+
+void gptq_round(Executor& executor, const InverseFactor& inverse, const float* w, size_t rows,
+                const RoundWeight& round) {
+  const size_t k = inverse.order.size();
+  for_each_block(executor, 0, rows, kRowsAtOnce, [&](size_t first, size_t last) {
+    std::vector<double> left((last - first) * k);  // the weights that are not rounded yet, in the factor's order
+    for (size_t n = first; n < last; ++n) {
+      for (size_t i = 0; i < k; ++i) left[(n - first) * k + i] = w[n * k + static_cast<size_t>(inverse.order[i])];
+    }
+    for (size_t i = 0; i < k; ++i) {
+      const double* factor = inverse.factor.data() + i * k;
+      for (size_t n = first; n < last; ++n) {
+        double* row = left.data() + (n - first) * k;
+        const double error = (row[i] - round(n, static_cast<size_t>(inverse.order[i]), row[i])) / factor[i];
+        subtract(row + i + 1, factor + i + 1, error, k - i - 1);
+      }
+    }
+  });
+}
+
+}  // namespace octobert::converter

@@ -1,0 +1,45 @@
+// The policy file: which product of a model is computed how, and how calibration is used. What `octobert tune` writes
+// and `octobert convert --policy` reads; a person can write one.
+//
+//   {"format": 1,
+//    "default": "dynamic",                         optional: of the products that are not named
+//    "group_size": 32,                             optional: of weight-only-int4
+//    "products": {"layer.0.qkv": "static", "layer.0.scores": "static", ..., "classifier": "float"},
+//    "calibration": {"texts": "builtin" or a SHA-256, "samples": 512, "observer": "mse", "smooth_quant": 0.5,
+//                    "equalize": true, "gptq": true, "bias_correction": true},      optional, and each of them
+//    "certificate": {"key": "value", ...}}         optional: goes into the packed file
+#ifndef OCTOBERT_CONVERTER_POLICY_H_
+#define OCTOBERT_CONVERTER_POLICY_H_
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "converter/settings.h"
+#include "engine/format.h"
+
+namespace octobert::converter {
+
+struct Policy {
+  std::optional<format::Scheme> default_scheme;
+  int group_size = 32;
+  std::map<std::string, format::Scheme> products;  // "layer.N.{qkv,scores,context,attention_output,ffn1,ffn2}", ...
+  std::optional<CalibrationSettings> calibration;
+  std::string calibration_texts;                   // as CalibrationTexts::source; empty: not said
+  std::map<std::string, std::string> certificate;  // goes into the packed file's quantization report
+};
+
+// "float", "weight-only", "dynamic", "static", "weight-only-int4", "weight-only-codebook" (format::scheme_name).
+// Throws Error(kInvalidInput) naming `what`.
+format::Scheme parse_scheme(std::string_view name, const std::string& what);
+
+// Throws Error(kIo, kFormat, kInvalidInput) naming file and field; unknown fields are faults.
+Policy read_policy(const std::filesystem::path& path);
+Policy parse_policy(std::string_view json, const std::string& source);
+std::string policy_json(const Policy& policy);  // ends in a newline; the same policy gives the same bytes
+
+}  // namespace octobert::converter
+
+#endif  // OCTOBERT_CONVERTER_POLICY_H_

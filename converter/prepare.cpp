@@ -1,0 +1,149 @@
+#include "converter/prepare.h"
+
+#include <fmt/format.h>
+
+#include "converter/compare.h"
+#include "octobert/error.h"
+
+namespace octobert::converter {
+namespace {
+
+using format::Scheme;
+
+bool any_setting(const CalibrationOptions& options) {
+  return options.samples || options.observer || options.smooth_quant || options.equalize || options.gptq ||
+         options.bias_correction;
+}
+
+// What the schemes gain from, measured on the bundled model (docs/QUANTIZATION.md).
+CalibrationSettings defaults_of(const Plan& plan) {
+  CalibrationSettings settings;
+  settings.gptq = settings.bias_correction = true;
+  settings.equalize = plan.has(Scheme::kStatic) || plan.has(Scheme::kDynamic);
+  settings.smooth_quant = settings.equalize ? 0.5 : 0;
+  return settings;
+}
+
+Calibration run_calibration(const std::filesystem::path& checkpoint, const ConvertOptions& options,
+                            const std::string& file, const CalibrationSettings& settings, Executor& executor,
+                            std::vector<std::string>& warnings) {
+  const auto report = [&options](size_t done, size_t total) {
+    if (options.progress) options.progress({"calibrate", "tokens", done, total});
+  };
+  CalibrationTexts texts = read_calibration_texts(file);
+  report(0, 1);
+  OpenOptions open;
+  open.executor = std::shared_ptr<Executor>(std::shared_ptr<void>(), &executor);
+  open.isa = options.isa;
+  const FloatModel model(checkpoint, open);
+  const EncodedTexts encoded = encode_samples(model.engine(), texts, settings.samples);
+  Calibration calibration = calibrate(model.engine(), encoded, settings.gptq, report);
+  calibration.source = texts.source;
+  warnings.insert(warnings.end(), texts.warnings.begin(), texts.warnings.end());
+  return calibration;
+}
+
+// The texts to use: the options', or the builtin ones if that is what the policy was made with.
+std::string texts_for(const Plan& plan, const Policy* policy, const CalibrationOptions& options) {
+  if (!options.texts.empty()) return options.texts;
+  const bool builtin = policy != nullptr && policy->calibration_texts == "builtin";
+  if (builtin) return "builtin";
+  const std::string made_with =
+      policy == nullptr || policy->calibration_texts.empty()
+          ? ""
+          : " (the policy was made with the file of SHA-256 " + policy->calibration_texts + ")";
+  if (plan.has(Scheme::kStatic)) {
+    throw Error(ErrorCode::kInvalidInput,
+                "static products need calibration: name texts like those that the model will "
+                "see, or \"builtin\"" +
+                    made_with);
+  }
+  if (any_setting(options) || (policy != nullptr && policy->calibration)) {
+    throw Error(ErrorCode::kInvalidInput,
+                "settings of calibration without texts: name a file, or \"builtin\"" + made_with);
+  }
+  return {};
+}
+
+void warn_if_other_texts(const Policy* policy, const Calibration& calibration, std::vector<std::string>& warnings) {
+  if (policy == nullptr || policy->calibration_texts.empty() || policy->calibration_texts == calibration.source) return;
+  warnings.push_back(
+      fmt::format("the policy was made with calibration texts {}, these are {}: the file will not be the "
+                  "one that the policy was measured on",
+                  policy->calibration_texts, calibration.source));
+}
+
+}  // namespace
+
+CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options) {
+  CalibrationSettings settings = defaults_of(plan);
+  if (policy != nullptr && policy->calibration) settings = *policy->calibration;
+  if (options.samples) settings.samples = *options.samples;
+  if (options.observer) settings.observer = parse_observer(*options.observer);
+  if (options.smooth_quant) settings.smooth_quant = *options.smooth_quant;
+  if (options.equalize) settings.equalize = *options.equalize;
+  if (options.gptq) settings.gptq = *options.gptq;
+  if (options.bias_correction) settings.bias_correction = *options.bias_correction;
+  if (settings.samples == 0) throw Error(ErrorCode::kInvalidInput, "samples is 0, expected 1 or more");
+  if (!(settings.smooth_quant >= 0 && settings.smooth_quant <= 1)) {
+    throw Error(ErrorCode::kInvalidInput,
+                fmt::format("SmoothQuant's alpha is {}, expected 0 to 1", settings.smooth_quant));
+  }
+  return settings;
+}
+
+Preparation prepare(const std::filesystem::path& checkpoint, uint32_t layer_count, const ConvertOptions& options,
+                    const ConvertInputs& inputs, Executor& executor) {
+  Preparation result;
+  std::optional<Policy> read;
+  if (inputs.policy == nullptr && !options.policy.empty()) read = read_policy(options.policy);
+  const Policy* policy = read ? &*read : inputs.policy;
+  result.plan = policy ? make_plan(*policy, layer_count) : make_plan(options.scheme, layer_count, options.group_size);
+  if (policy != nullptr) result.certificate = policy->certificate;
+  const std::string texts = inputs.calibration ? "" : texts_for(result.plan, policy, options.calibration);
+  if (inputs.calibration == nullptr && texts.empty()) return result;
+  result.settings = resolve_settings(result.plan, policy, options.calibration);
+  result.calibration = inputs.calibration;
+  if (inputs.calibration == nullptr) {
+    result.own = std::make_unique<Calibration>(
+        run_calibration(checkpoint, options, texts, *result.settings, executor, result.warnings));
+    result.calibration = result.own.get();
+  }
+  warn_if_other_texts(policy, *result.calibration, result.warnings);
+  return result;
+}
+
+std::string Preparation::describe() const {
+  if (!settings) return {};
+  std::string text = fmt::format("{} texts, {} tokens, observer {}", calibration->texts, calibration->tokens,
+                                 observer_name(settings->observer));
+  if (settings->smooth_quant > 0) text += fmt::format(", SmoothQuant {:g}", settings->smooth_quant);
+  if (settings->equalize) text += ", equalized";
+  if (settings->gptq) text += ", GPTQ";
+  if (settings->bias_correction) text += ", bias correction";
+  return text;
+}
+
+std::vector<std::string> Preparation::strings() const {
+  std::vector<std::string> strings;
+  const auto add = [&strings](std::string key, std::string value) {
+    strings.push_back(std::move(key));
+    strings.push_back(std::move(value));
+  };
+  const auto yes_no = [](bool value) { return std::string(value ? "yes" : "no"); };
+  if (settings) {
+    add("calibration.texts", calibration->source);
+    add("calibration.samples", std::to_string(calibration->texts));
+    add("calibration.tokens", std::to_string(calibration->tokens));
+    add("calibration.longest_tokens", std::to_string(calibration->longest));
+    add("calibration.observer", std::string(observer_name(settings->observer)));
+    add("calibration.smooth_quant", fmt::format("{:g}", settings->smooth_quant));
+    add("calibration.equalize", yes_no(settings->equalize));
+    add("calibration.gptq", yes_no(settings->gptq));
+    add("calibration.bias_correction", yes_no(settings->bias_correction));
+  }
+  for (const auto& [key, value] : certificate) add("certificate." + key, value);
+  return strings;
+}
+
+}  // namespace octobert::converter

@@ -1,0 +1,45 @@
+// What a conversion does, found out before it begins: the plan, and calibration with the settings that flags, policy
+// and the schemes' own defaults come to.
+#ifndef OCTOBERT_CONVERTER_PREPARE_H_
+#define OCTOBERT_CONVERTER_PREPARE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "converter/convert.h"
+#include "converter/plan.h"
+#include "converter/settings.h"
+
+namespace octobert::converter {
+
+struct Preparation {
+  Plan plan;
+  std::optional<CalibrationSettings> settings;  // none: no calibration
+  const Calibration* calibration = nullptr;     // `own`, or the caller's
+  std::unique_ptr<Calibration> own;
+  std::vector<std::string> warnings;
+  std::map<std::string, std::string> certificate;  // of the policy
+
+  // For people: "512 texts, 13,402 tokens, observer mse, SmoothQuant 0.5, GPTQ".
+  std::string describe() const;
+  // Key, value, ...: what goes into the packed file's quantization report.
+  std::vector<std::string> strings() const;
+};
+
+// The settings for a plan: the scheme's own, changed by the policy's, changed by the options'. Throws
+// Error(kInvalidInput).
+CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options);
+
+// Reads policy and texts, calibrates. Throws what read_policy, make_plan, read_calibration_texts and calibrate throw;
+// Error(kInvalidInput) for static products without texts, and settings without.
+Preparation prepare(const std::filesystem::path& checkpoint, uint32_t layer_count, const ConvertOptions& options,
+                    const ConvertInputs& inputs, Executor& executor);
+
+}  // namespace octobert::converter
+
+#endif  // OCTOBERT_CONVERTER_PREPARE_H_

@@ -1,0 +1,23 @@
+// How calibration is used, once flags, policy and the schemes' own defaults have been brought together.
+#ifndef OCTOBERT_CONVERTER_SETTINGS_H_
+#define OCTOBERT_CONVERTER_SETTINGS_H_
+
+#include <cstddef>
+
+#include "converter/observers.h"
+
+namespace octobert::converter {
+
+struct CalibrationSettings {
+  size_t samples = 512;
+  ObserverKind observer = ObserverKind::kMse;
+  double smooth_quant = 0;  // SmoothQuant's alpha; 0: none
+  bool equalize = false;
+  bool gptq = false;
+  bool bias_correction = false;
+  friend bool operator==(const CalibrationSettings&, const CalibrationSettings&) = default;
+};
+
+}  // namespace octobert::converter
+
+#endif  // OCTOBERT_CONVERTER_SETTINGS_H_
