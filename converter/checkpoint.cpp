@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <set>
 #include <system_error>
 
 #include "converter/checkpoint_config.h"
 #include "converter/json.h"
 #include "converter/labels.h"
+#include "converter/safetensors.h"
+#include "converter/torch_file.h"
 #include "octobert/error.h"
 
 namespace octobert::converter {
@@ -18,9 +21,12 @@ namespace {
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kWeightsFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
+constexpr const char* kTorchFile = "pytorch_model.bin";
+constexpr const char* kTorchIndexFile = "pytorch_model.bin.index.json";
+// Scales and ranges of a model that training/ made, beside its float weights.
+constexpr const char* kQuantizationFile = "quantization.safetensors";
 // Weights in forms that this version does not read.
-constexpr const char* kOtherWeights[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
-                                         "model.ckpt.index",  "flax_model.msgpack",           "model.onnx"};
+constexpr const char* kOtherWeights[] = {"tf_model.h5", "model.ckpt.index", "flax_model.msgpack"};
 
 bool is_present(const std::filesystem::path& path) {
   std::error_code error;
@@ -85,6 +91,26 @@ size_t first_non_finite(std::span<const float> values) {
   return values.size();
 }
 
+[[noreturn]] void refuse_other_weights(const std::filesystem::path& folder) {
+  if (is_present(folder / "model.onnx")) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: ONNX models, quantized (QDQ) or not, are not supported by this version: expected the "
+                            "checkpoint that it was made from, with {}",
+                            (folder / "model.onnx").string(), kWeightsFile));
+  }
+  for (const char* other : kOtherWeights) {
+    if (!is_present(folder / other)) continue;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: weights in this form are not supported by this version: expected {} (or {}). Load the "
+                            "model with transformers and save it with model.save_pretrained(folder)",
+                            (folder / other).string(), kWeightsFile, kIndexFile));
+  }
+  throw Error(ErrorCode::kIo, fmt::format("{}: no weights: expected {}, {} or {}", folder.string(), kWeightsFile,
+                                          kIndexFile, kTorchFile));
+}
+
+std::string with_weight(std::string_view module) { return std::string(module) + ".weight"; }
+
 }  // namespace
 
 Checkpoint::Checkpoint(const std::filesystem::path& folder, const std::filesystem::path& labels)
@@ -105,23 +131,28 @@ Checkpoint::Checkpoint(const std::filesystem::path& folder, const std::filesyste
 
 void Checkpoint::open_weights() {
   if (is_present(folder_ / kWeightsFile)) {
-    weights_.emplace_back(folder_ / kWeightsFile);
-    files_.emplace_back(kWeightsFile);
-    weight_bytes_ = weights_.back().file_bytes();
+    open_file(kWeightsFile);
   } else if (is_present(folder_ / kIndexFile)) {
     open_shards(folder_ / kIndexFile);
+  } else if (is_present(folder_ / kTorchFile)) {
+    open_file(kTorchFile);
+  } else if (is_present(folder_ / kTorchIndexFile)) {
+    open_shards(folder_ / kTorchIndexFile);
   } else {
-    for (const char* other : kOtherWeights) {
-      if (!is_present(folder_ / other)) continue;
-      throw Error(
-          ErrorCode::kUnsupported,
-          fmt::format("{}: weights in this form are not supported by this version: expected {} (or {}). Load the "
-                      "model with transformers and save it with model.save_pretrained(folder)",
-                      (folder_ / other).string(), kWeightsFile, kIndexFile));
-    }
-    throw Error(ErrorCode::kIo,
-                fmt::format("{}: no weights: expected {} or {}", folder_.string(), kWeightsFile, kIndexFile));
+    refuse_other_weights(folder_);
   }
+  if (is_present(folder_ / kQuantizationFile)) open_file(kQuantizationFile);
+}
+
+void Checkpoint::open_file(const std::string& name) {
+  const std::filesystem::path path = folder_ / name;
+  if (path.extension() == ".bin") {
+    weights_.push_back(std::make_unique<TorchFile>(path));
+  } else {
+    weights_.push_back(std::make_unique<SafetensorsFile>(path));
+  }
+  files_.push_back(name);
+  weight_bytes_ += weights_.back()->file_bytes();
 }
 
 void Checkpoint::open_shards(const std::filesystem::path& index_path) {
@@ -129,28 +160,25 @@ void Checkpoint::open_shards(const std::filesystem::path& index_path) {
   files_.emplace_back(kIndexFile);
   std::set<std::string> names;
   for (const auto& [tensor, file] : map) names.insert(file);
-  weights_.reserve(names.size());
   for (const std::string& name : names) {
-    weights_.emplace_back(folder_ / name);
-    files_.push_back(name);
-    weight_bytes_ += weights_.back().file_bytes();
-    for (const TensorInfo& tensor : weights_.back().tensors()) {
+    open_file(name);
+    const WeightFile& file = *weights_.back();
+    for (const TensorInfo& tensor : file.tensors()) {
       const auto listed = map.find(tensor.name);
+      // PyTorch's files may hold tensors that their index does not tell of: what a quantized one is taken apart into.
+      if (listed == map.end() && name.ends_with(".bin")) continue;
       if (listed == map.end() || listed->second != name) {
         throw Error(ErrorCode::kFormat,
-                    fmt::format("{}: tensor '{}': {} says that it is {}", weights_.back().name(), tensor.name,
-                                index_path.string(), listed == map.end() ? "nowhere" : "in " + listed->second));
+                    fmt::format("{}: tensor '{}': {} says that it is {}", file.name(), tensor.name, index_path.string(),
+                                listed == map.end() ? "nowhere" : "in " + listed->second));
       }
     }
   }
-  size_t present = 0;
-  for (const SafetensorsFile& file : weights_) present += file.tensors().size();
-  if (present == map.size()) return;  // each tensor found is listed, so none is missing
   for (const auto& [tensor, name] : map) {
     const auto shard = static_cast<size_t>(std::distance(names.begin(), names.find(name)));
-    if (weights_[shard].find(tensor)) continue;
+    if (name.ends_with(".bin") || weights_[shard]->find(tensor)) continue;
     throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}' is missing, which {} places here",
-                                                weights_[shard].name(), tensor, index_path.string()));
+                                                weights_[shard]->name(), tensor, index_path.string()));
   }
 }
 
@@ -158,25 +186,47 @@ void Checkpoint::map_tensors() {
   const std::vector<ExpectedTensor> expected = expected_tensors(*family_, config_);
   std::unordered_map<std::string_view, std::string_view> our_names;
   for (const ExpectedTensor& tensor : expected) our_names.emplace(tensor.theirs, tensor.ours);
-  for (const SafetensorsFile& file : weights_) {
-    for (const TensorInfo& info : file.tensors()) {
-      const std::string plain = plain_name(*family_, info.name);
-      if (is_ignored(*family_, plain)) continue;
-      const auto ours = our_names.find(plain);
-      if (ours == our_names.end()) {
-        throw Error(
-            ErrorCode::kFormat,
-            fmt::format("{}: tensor '{}' of shape {} is not part of a {} token classifier with {} layers", file.name(),
-                        info.name, shape_text(info.shape), family_->model_type, config_.layer_count));
-      }
-      const auto [place, is_new] = tensors_.emplace(ours->second, Source{&file, &info});
-      if (!is_new) {
-        throw Error(ErrorCode::kFormat, fmt::format("{}: tensors '{}' and '{}' are both {}", file.name(),
-                                                    place->second.info->name, info.name, plain));
-      }
-    }
+  for (const std::unique_ptr<WeightFile>& file : weights_) {
+    for (const TensorInfo& info : file->tensors()) map_tensor(our_names, *file, info);
   }
   for (const ExpectedTensor& tensor : expected) check_tensor(tensor);
+}
+
+void Checkpoint::map_tensor(const std::unordered_map<std::string_view, std::string_view>& our_names,
+                            const WeightFile& file, const TensorInfo& info) {
+  const std::string plain = plain_name(*family_, info.name);
+  if (is_ignored(*family_, plain)) return;
+  const auto ours = our_names.find(plain);
+  if (ours == our_names.end()) {
+    if (const auto quantizer = quantizer_tensor(plain, file.name())) {
+      return add_quantizer(our_names, *quantizer, file, info);
+    }
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: tensor '{}' of shape {} is not part of a {} token classifier with {} layers",
+                            file.name(), info.name, shape_text(info.shape), family_->model_type, config_.layer_count));
+  }
+  const auto [place, is_new] = tensors_.emplace(ours->second, Source{&file, &info});
+  if (!is_new) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: tensors '{}' and '{}' are both {}", file.name(),
+                                                place->second.info->name, info.name, plain));
+  }
+}
+
+void Checkpoint::add_quantizer(const std::unordered_map<std::string_view, std::string_view>& our_names,
+                               const QuantizerTensor& quantizer, const WeightFile& file, const TensorInfo& info) {
+  if (quantizer.part == QuantizerPart::kUnused) return;
+  const auto ours = our_names.find(with_weight(quantizer.module));
+  if (ours == our_names.end()) {  // of a module without weights: an activation function, the model's input
+    if (quantizer.part == QuantizerPart::kOutputScale || quantizer.part == QuantizerPart::kOutputZeroPointUnsigned) {
+      return;
+    }
+    throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}' quantizes '{}', which the model does not have",
+                                                file.name(), info.name, quantizer.module));
+  }
+  if (ours->second.starts_with("embeddings.") && !ours->second.ends_with("gamma"))
+    return;  // tables have our own scales
+  const std::string module(ours->second.substr(0, ours->second.rfind('.')));
+  quantization_.add(module, quantizer.part, file, info);
 }
 
 void Checkpoint::check_tensor(const ExpectedTensor& expected) const {
@@ -184,7 +234,7 @@ void Checkpoint::check_tensor(const ExpectedTensor& expected) const {
   if (found == tensors_.end()) {
     throw Error(ErrorCode::kFormat,
                 fmt::format("{}: tensor '{}' is missing: expected F32, F16, BF16 or F64 of shape {}",
-                            weights_.size() == 1 ? weights_.front().name() : folder_.string(), expected.theirs,
+                            weights_.size() == 1 ? weights_.front()->name() : folder_.string(), expected.theirs,
                             expected.shape_names));
   }
   const auto& [file, info] = found->second;
@@ -194,7 +244,9 @@ void Checkpoint::check_tensor(const ExpectedTensor& expected) const {
                                                 info->name, expected.shape_names, shape_text(info->shape),
                                                 about_labels ? "; the labels are those of " + label_source_ : ""));
   }
-  if (!is_floating(info->type)) {
+  const bool int8_matrix =
+      info->type == DataType::kI8 && info->shape.size() == 2 && !expected.ours.starts_with("embed");
+  if (!is_floating(info->type) && !int8_matrix) {
     throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}': expected F32, F16, BF16 or F64, found {}",
                                                 file->name(), info->name, data_type_name(info->type)));
   }
@@ -219,15 +271,71 @@ void Checkpoint::read_rows(std::string_view name, uint64_t first, uint64_t count
     throw Error(ErrorCode::kInvalidInput, fmt::format("{}: tensor '{}': {} rows have {} values, asked for {}",
                                                       file->name(), info->name, count, count * width, dst.size()));
   }
-  file->read(*info, first * width, dst);
-  const size_t bad = first_non_finite(dst);
-  if (bad == dst.size()) return;
-  const uint64_t index = first * width + bad;
+  const std::string module(name.substr(0, name.rfind('.')));
+  if (is_floating(info->type)) {
+    file->read(*info, first * width, dst);
+  } else {
+    dequantize(module, source(name), first, dst);
+  }
+  if (name.ends_with(".weight")) {
+    const std::vector<float> pre = quantization_.pre_quant_scale(module, width);
+    for (size_t i = 0; !pre.empty() && i < dst.size(); ++i) dst[i] *= pre[i % width];
+  }
+  require_finite({file, info}, first * width, dst);
+}
+
+void Checkpoint::require_finite(const Source& source, uint64_t first, std::span<const float> values) {
+  const size_t bad = first_non_finite(values);
+  if (bad == values.size()) return;
+  const auto& [file, info] = source;
+  const uint64_t index = first + bad, width = info->elements / info->shape.front();
   throw Error(
       ErrorCode::kFormat,
-      fmt::format("{}: tensor '{}': value {} at [{}] is not finite{}", file->name(), info->name, dst[bad],
+      fmt::format("{}: tensor '{}': value {} at [{}] is not finite{}", file->name(), info->name, values[bad],
                   info->shape.size() == 1 ? std::to_string(index) : fmt::format("{}, {}", index / width, index % width),
                   info->type == DataType::kF64 ? " in fp32" : ""));
+}
+
+void Checkpoint::dequantize(const std::string& module, const Source& source, uint64_t first,
+                            std::span<float> dst) const {
+  const uint64_t rows = source.info->shape.front(), width = source.info->elements / rows;
+  std::vector<int8_t> q(dst.size());
+  std::vector<float> scale(dst.size() / width);
+  source.file->read_elements(*source.info, first * width, q.size(), std::as_writable_bytes(std::span(q)).data());
+  quantization_.weight_scale(module, rows, first, scale);
+  for (size_t i = 0; i < dst.size(); ++i) dst[i] = scale[i / width] * static_cast<float>(q[i]);
+}
+
+bool Checkpoint::has_int8(std::string_view module) const {
+  return quantization_.has_weight(module, source(with_weight(module)).info->type);
+}
+
+size_t Checkpoint::read_int8(std::string_view module, std::span<int8_t> q, std::span<float> scale) const {
+  const auto& [file, info] = source(with_weight(module));
+  const std::string name(module);
+  if (is_floating(info->type)) {
+    std::vector<float> w(q.size());
+    file->read(*info, 0, w);
+    require_finite({file, info}, 0, w);
+    quantization_.quantize_rows(name, info->shape.front(), 0, w, q, scale);
+    return 0;
+  }
+  file->read_elements(*info, 0, q.size(), std::as_writable_bytes(q).data());
+  quantization_.weight_scale(name, info->shape.front(), 0, scale);
+  return replace_minus_128(q);
+}
+
+std::optional<ImportedRange> Checkpoint::input_range(std::string_view module) const {
+  if (const auto own = quantization_.input(std::string(module))) return own;
+  // The LayerNorm whose result it is.
+  if (module == "classifier") return quantization_.output(fmt::format("layer.{}.ffn_norm", config_.layer_count - 1));
+  const size_t dot = module.rfind('.');
+  const std::string_view layer = module.substr(0, dot), part = module.substr(dot + 1);
+  if (part == "ffn1") return quantization_.output(fmt::format("{}.attention_norm", layer));
+  if (part != "query" && part != "key" && part != "value") return std::nullopt;
+  uint32_t index = 0;
+  std::from_chars(layer.data() + layer.rfind('.') + 1, layer.data() + layer.size(), index);
+  return quantization_.output(index == 0 ? "embeddings.norm" : fmt::format("layer.{}.ffn_norm", index - 1));
 }
 
 }  // namespace octobert::converter

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "converter/import_quantized.h"
 #include "kernels/kernels.h"
 #include "octobert/error.h"
 
@@ -82,9 +83,7 @@ void refuse_other_functions(const json& config, const std::string& source) {
   if (const json* value = find(config, "pruned_heads"); value && !value->empty()) {
     refuse(source, "pruned_heads", excerpt(*value), "none");
   }
-  if (const json* value = find(config, "quantization_config")) {
-    refuse(source, "quantization_config", excerpt(*value), "a float checkpoint: fp32, fp16 or bf16");
-  }
+  if (const json* value = find(config, "quantization_config")) check_quantization_config(*value, source);
 }
 
 }  // namespace

@@ -1,89 +1,18 @@
 #include "converter/safetensors.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
-#include <cstring>
 
 #include "octobert/error.h"
 
 namespace octobert::converter {
 namespace {
 
-static_assert(std::endian::native == std::endian::little,
-              "tensors are read as they lie, and the format is little-endian");
-
 // The reference's bound on the header, "to prevent parsing extremely large JSON".
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
-struct DataTypeRow {
-  std::string_view name;
-  size_t size;
-  bool floating;
-};
-// In the order of DataType.
-constexpr std::array<DataTypeRow, 10> kDataTypes{{{"F64", 8, true},
-                                                  {"F32", 4, true},
-                                                  {"F16", 2, true},
-                                                  {"BF16", 2, true},
-                                                  {"I64", 8, false},
-                                                  {"I32", 4, false},
-                                                  {"I16", 2, false},
-                                                  {"I8", 1, false},
-                                                  {"U8", 1, false},
-                                                  {"BOOL", 1, false}}};
-
-const DataTypeRow& row(DataType type) { return kDataTypes[static_cast<size_t>(type)]; }
-
-[[noreturn]] void fail_tensor(const std::string& source, std::string_view tensor, const std::string& problem) {
-  throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}': {}", source, tensor, problem));
-}
-
-void convert_to_f32(DataType type, const std::byte* src, std::span<float> dst) {
-  const auto load = [src]<typename T>(size_t i, T value) {
-    std::memcpy(&value, src + i * sizeof(T), sizeof(T));
-    return value;
-  };
-  switch (type) {
-    case DataType::kF64:
-      for (size_t i = 0; i < dst.size(); ++i) dst[i] = static_cast<float>(load(i, double{}));
-      return;
-    case DataType::kF16:
-      for (size_t i = 0; i < dst.size(); ++i) dst[i] = f16_to_f32(load(i, uint16_t{}));
-      return;
-    case DataType::kBF16:
-      for (size_t i = 0; i < dst.size(); ++i) dst[i] = bf16_to_f32(load(i, uint16_t{}));
-      return;
-    default:
-      std::memcpy(dst.data(), src, dst.size_bytes());
-  }
-}
-
 }  // namespace
-
-std::string_view data_type_name(DataType type) { return row(type).name; }
-size_t data_type_size(DataType type) { return row(type).size; }
-bool is_floating(DataType type) { return row(type).floating; }
-
-std::string shape_text(std::span<const uint64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
-float f16_to_f32(uint16_t bits) {
-  const uint32_t sign = (bits & 0x8000u) << 16;
-  const uint32_t exponent = (bits >> 10) & 0x1fu;
-  uint32_t fraction = bits & 0x3ffu;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (fraction << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));  // bias 127 - 15
-  if (fraction == 0) return std::bit_cast<float>(sign);
-  // Subnormal, fraction * 2^-24: the leading one moves to bit 10, where the format's implicit one is.
-  const auto shift = static_cast<uint32_t>(std::countl_zero(fraction)) - 21;
-  fraction = (fraction << shift) & 0x3ffu;
-  return std::bit_cast<float>(sign | ((113 - shift) << 23) | (fraction << 13));
-}
-
-float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   uint64_t header_bytes = 0;
@@ -105,38 +34,9 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   data_offset_ = sizeof(header_bytes) + header_bytes;
 }
 
-const TensorInfo* SafetensorsFile::find(std::string_view name) const {
-  const auto found = std::find_if(header_.tensors.begin(), header_.tensors.end(),
-                                  [name](const TensorInfo& tensor) { return tensor.name == name; });
-  return found == header_.tensors.end() ? nullptr : &*found;
-}
-
-void SafetensorsFile::read(const TensorInfo& tensor, uint64_t first, std::span<float> dst) const {
-  if (!is_floating(tensor.type)) {
-    fail_tensor(name(), tensor.name,
-                fmt::format("expected F32, F16, BF16 or F64, found {}", data_type_name(tensor.type)));
-  }
-  if (first > tensor.elements || dst.size() > tensor.elements - first) {
-    throw Error(ErrorCode::kInvalidInput, fmt::format("{}: tensor '{}': elements [{}, {}) asked for, it has {}", name(),
-                                                      tensor.name, first, first + dst.size(), tensor.elements));
-  }
+void SafetensorsFile::read_elements(const TensorInfo& tensor, uint64_t first, uint64_t count, std::byte* dst) const {
   const size_t width = data_type_size(tensor.type);
-  const uint64_t offset = data_offset_ + tensor.begin + first * width;
-  if (tensor.type == DataType::kF32) return file_.read(offset, dst.data(), dst.size_bytes());
-  // Through a small buffer, which stays in the cache.
-  std::array<std::byte, size_t{1} << 16> buffer;
-  const size_t chunk = buffer.size() / width;
-  for (size_t done = 0; done < dst.size(); done += chunk) {
-    const std::span<float> part = dst.subspan(done, std::min(chunk, dst.size() - done));
-    file_.read(offset + done * width, buffer.data(), part.size() * width);
-    convert_to_f32(tensor.type, buffer.data(), part);
-  }
-}
-
-std::vector<std::byte> SafetensorsFile::read_bytes(const TensorInfo& tensor) const {
-  std::vector<std::byte> bytes(static_cast<size_t>(tensor.end - tensor.begin));
-  file_.read(data_offset_ + tensor.begin, bytes.data(), bytes.size());
-  return bytes;
+  file_.read(data_offset_ + tensor.begin + first * width, dst, static_cast<size_t>(count) * width);
 }
 
 }  // namespace octobert::converter

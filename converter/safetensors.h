@@ -13,25 +13,9 @@
 #include <vector>
 
 #include "converter/input_file.h"
+#include "converter/weight_file.h"
 
 namespace octobert::converter {
-
-enum class DataType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool };
-
-std::string_view data_type_name(DataType type);  // "F32"
-size_t data_type_size(DataType type);            // bytes of an element
-bool is_floating(DataType type);
-
-struct TensorInfo {
-  std::string name;
-  DataType type = DataType::kF32;
-  std::vector<uint64_t> shape;  // empty for a scalar
-  uint64_t elements = 0;        // product of the shape
-  uint64_t begin = 0;           // bytes, from the end of the header
-  uint64_t end = 0;
-};
-
-std::string shape_text(std::span<const uint64_t> shape);  // "[384, 1536]"
 
 struct SafetensorsHeader {
   std::vector<TensorInfo> tensors;              // in the order of the file
@@ -44,20 +28,16 @@ struct SafetensorsHeader {
 // than those of DataType. Throws Error(kFormat, kUnsupported) naming `source` and the tensor.
 SafetensorsHeader parse_safetensors_header(std::string_view json, uint64_t data_bytes, const std::string& source);
 
-// An open file whose header is checked. Immutable; reads may be made from many threads at once.
-class SafetensorsFile {
+// An open file whose header is checked.
+class SafetensorsFile final : public WeightFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
 
-  const std::string& name() const { return file_.name(); }
-  uint64_t file_bytes() const { return file_.size(); }
-  std::span<const TensorInfo> tensors() const { return header_.tensors; }
-  const TensorInfo* find(std::string_view name) const;  // null if it is not there
-
-  // Elements [first, first + dst.size()) of a tensor of floats, as fp32 (F64 rounded to nearest even), row-major.
-  void read(const TensorInfo& tensor, uint64_t first, std::span<float> dst) const;
-  // The tensor's bytes as they lie.
-  std::vector<std::byte> read_bytes(const TensorInfo& tensor) const;
+  const std::string& name() const override { return file_.name(); }
+  uint64_t file_bytes() const override { return file_.size(); }
+  std::span<const TensorInfo> tensors() const override { return header_.tensors; }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  void read_elements(const TensorInfo& tensor, uint64_t first, uint64_t count, std::byte* dst) const override;
 
  private:
   InputFile file_;
@@ -76,10 +56,6 @@ struct TensorToWrite {
 // appears under its name when it is complete. Throws Error(kIo), and Error(kInvalidInput) for a duplicate name or
 // bytes that do not match the shape.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors);
-
-// IEEE 754 binary16 and bfloat16 to binary32, exact. Subnormals are kept whatever the floating-point mode is.
-float f16_to_f32(uint16_t bits);
-float bf16_to_f32(uint16_t bits);
 
 }  // namespace octobert::converter
 
