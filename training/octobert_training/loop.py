@@ -1,0 +1,184 @@
+"""The training loop: calibration, steps, evaluation, checkpoints that training can go on from."""
+
+import copy
+import json
+import pathlib
+import sys
+
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from .checkpoint import save_checkpoint
+from .conll import f1
+from .model import QuantizedBert
+
+STATE = "training_state.pt"
+
+
+def parameter_groups(quantized, args):
+    scales = {id(scale) for scale in quantized.scales()}
+    decay, plain = [], []
+    for parameter in quantized.parameters():
+        if parameter.requires_grad and id(parameter) not in scales:
+            (decay if parameter.dim() > 1 else plain).append(parameter)
+    learned = [scale for scale in quantized.scales() if scale.requires_grad]
+    groups = [{"params": decay, "weight_decay": args.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    if learned:
+        groups.append({"params": learned, "weight_decay": 0.0, "lr": args.scale_learning_rate})
+    return groups
+
+
+def training_loss(logits, targets, mask, teacher_logits, args):
+    """Cross entropy on words; with a teacher, also its distribution on every token (Hinton et al. 2015)."""
+    hard = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+    if teacher_logits is None:
+        return hard
+    t = args.temperature
+    soft = functional.kl_div((logits[mask] / t).log_softmax(-1), (teacher_logits[mask] / t).log_softmax(-1),
+                             reduction="batchmean", log_target=True) * t * t
+    return (1 - args.distill) * hard + args.distill * soft
+
+
+@torch.no_grad()
+def evaluate(quantized, teacher, examples, batch_size, progress):
+    """F1 by entity, and the share of words that get the float model's label."""
+    quantized.eval()
+    names = quantized.model.config.id2label
+    gold, predicted, same, words = [], [], 0, 0
+    bar = tqdm(list(examples.batches(batch_size)), desc="evaluate", disable=not progress, leave=False)
+    for ids, mask, targets in bar:
+        answers = quantized(ids, mask).argmax(-1)
+        reference = teacher(ids, mask).argmax(-1)
+        real = targets != -100
+        same += int((answers == reference)[real].sum())
+        words += int(real.sum())
+        for row in range(len(ids)):
+            gold.append([names[int(i)] for i in targets[row][real[row]]])
+            predicted.append([names[int(i)] for i in answers[row][real[row]]])
+    return {"f1": f1(gold, predicted), "agreement": same / max(words, 1), "words": words}
+
+
+class Trainer:
+    def __init__(self, model, tokenizer, train, dev, args):
+        self.args, self.tokenizer, self.train_examples, self.dev = args, tokenizer, train, dev
+        self.output = pathlib.Path(args.output)
+        self.teacher = QuantizedBert(copy.deepcopy(model), "float").eval().requires_grad_(False)
+        self.quantized = QuantizedBert(model, args.scheme, "lsq" if args.ranges == "lsq" else "observed")
+        self.steps = args.max_steps or args.epochs * -(-len(train) // args.batch_size)
+        self.step = self.calibrated = 0
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.quantized, args), lr=args.learning_rate)
+        warmup = max(1, round(self.steps * args.warmup))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: min((step + 1) / warmup, max(0.0, (self.steps - step) / self.steps)))
+        self.writer = None
+
+    def log(self, name, value):
+        if self.writer is not None:
+            self.writer.add_scalar(name, value, self.step)
+
+    def calibrate(self):
+        """First ranges: a moving average over some batches, before anything is trained."""
+        if self.args.scheme != "static" or self.calibrated:
+            return
+        self.quantized.eval().observing(True)
+        with torch.no_grad():
+            batches = zip(range(self.args.calibration_batches), self.train_examples.batches(self.args.batch_size, seed=0))
+            for _, (ids, mask, _) in tqdm(batches, desc="calibrate", total=self.args.calibration_batches,
+                                          disable=not self.args.progress, leave=False):
+                self.quantized(ids, mask)
+        self.quantized.observing(False)
+        self.calibrated = 1
+
+    def run(self):
+        self.output.mkdir(parents=True, exist_ok=True)
+        if self.args.resume:
+            self.load_state()
+        if self.args.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+            self.writer = SummaryWriter(self.args.tensorboard, purge_step=self.step)
+        self.calibrate()
+        bar = tqdm(total=self.steps, initial=self.step, desc="train", disable=not self.args.progress)
+        for ids, mask, targets in self.remaining_batches():
+            # Observed ranges follow the weights for the first half, then stay, so that training ends on what is saved.
+            self.quantized.train().observing(self.args.ranges == "observed" and self.step < self.steps // 2)
+            loss = self.train_step(ids, mask, targets)
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}")
+            if self.args.eval_every and self.step % self.args.eval_every == 0:
+                self.report()
+            if self.args.save_every and self.step % self.args.save_every == 0:
+                self.save_state()
+        bar.close()
+        result = self.report()
+        save_checkpoint(self.quantized, self.tokenizer, self.output)
+        self.save_state()
+        if self.writer is not None:
+            self.writer.close()
+        return result
+
+    def remaining_batches(self):
+        """Batches in an order that the seed and the epoch alone decide, from where training stands."""
+        position, epoch = 0, 0
+        while position < self.steps:
+            for batch in self.train_examples.batches(self.args.batch_size, seed=self.args.seed + epoch):
+                if position >= self.steps:
+                    return
+                if position >= self.step:
+                    torch.manual_seed(self.args.seed * 1_000_003 + position)  # dropout
+                    yield batch
+                position += 1
+            epoch += 1
+
+    def train_step(self, ids, mask, targets):
+        teacher_logits = None
+        if self.args.distill > 0:
+            with torch.no_grad():
+                teacher_logits = self.teacher(ids, mask)
+        loss = training_loss(self.quantized(ids, mask), targets, mask, teacher_logits, self.args)
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"step {self.step}: the loss is {loss.item()}: lower the learning rate")
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.quantized.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        with torch.no_grad():
+            for scale in self.quantized.scales():
+                scale.clamp_(min=1e-8)
+        self.step += 1
+        self.log("train/loss", loss.item())
+        self.log("train/learning_rate", self.schedule.get_last_lr()[0])
+        return loss.item()
+
+    def report(self):
+        if self.dev is None:
+            return {"step": self.step}
+        self.quantized.observing(False)
+        result = evaluate(self.quantized, self.teacher, self.dev, self.args.batch_size, self.args.progress)
+        for name in ("f1", "agreement"):
+            self.log(f"dev/{name}", result[name])
+        tqdm.write(json.dumps({"step": self.step, **result}), file=sys.stdout)
+        return {"step": self.step, **result}
+
+    def save_state(self):
+        state = {"step": self.step, "calibrated": self.calibrated, "steps": self.steps, "seed": self.args.seed,
+                 "scheme": self.args.scheme, "ranges": self.args.ranges, "model": self.quantized.state_dict(),
+                 "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        temporary = self.output / (STATE + ".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self.output / STATE)
+
+    def load_state(self):
+        path = self.output / STATE
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: nothing to resume from")
+        state = torch.load(path, weights_only=True)
+        for key in ("scheme", "ranges", "steps", "seed"):
+            mine = self.steps if key == "steps" else getattr(self.args, key)
+            if state[key] != mine:
+                raise ValueError(f"{path}: trained with {key} {state[key]}, asked for {mine}")
+        self.quantized.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step, self.calibrated = state["step"], state["calibrated"]
