@@ -14,6 +14,7 @@
 
 #include "converter/check.h"
 #include "converter/checkpoint.h"
+#include "converter/imported_recipe.h"
 #include "converter/model_parts.h"
 #include "converter/model_writer.h"
 #include "converter/plan.h"
@@ -100,6 +101,23 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
 }
 
+// Static with the ranges that the checkpoint brings along: nobody named texts to find others.
+bool wants_imported_ranges(const Checkpoint& checkpoint, const ConvertOptions& options, const ConvertInputs& inputs) {
+  return options.scheme == "static" && checkpoint.quantization().has_ranges() && options.policy.empty() &&
+         inputs.policy == nullptr && inputs.calibration == nullptr && options.calibration.texts.empty();
+}
+
+Preparation prepare_imported(const Checkpoint& checkpoint) {
+  Preparation preparation;
+  preparation.plan = imported_plan(checkpoint, preparation.warnings);
+  return preparation;
+}
+
+bool stores_int8(format::Scheme scheme) {
+  return scheme == format::Scheme::kStatic || scheme == format::Scheme::kDynamic ||
+         scheme == format::Scheme::kWeightOnly;
+}
+
 // What the steps of one conversion share.
 class Conversion {
  public:
@@ -110,7 +128,9 @@ class Conversion {
         kernels_(find_kernels(options.isa)),
         pool_(options.threads),
         checkpoint_(folder, options.labels),
-        preparation_(prepare(folder, checkpoint_.config().layer_count, options, inputs, pool_)),
+        imports_ranges_(wants_imported_ranges(checkpoint_, options, inputs)),
+        preparation_(imports_ranges_ ? prepare_imported(checkpoint_)
+                                     : prepare(folder, checkpoint_.config().layer_count, options, inputs, pool_)),
         plan_(preparation_.plan),
         float_plan_(make_plan("float", checkpoint_.config().layer_count)),
         tokenizer_(load_tokenizer(folder)),
@@ -145,6 +165,11 @@ class Conversion {
     report.warnings = checkpoint_.warnings();
     report.warnings.insert(report.warnings.end(), tokenizer_.warnings.begin(), tokenizer_.warnings.end());
     report.warnings.insert(report.warnings.end(), preparation_.warnings.begin(), preparation_.warnings.end());
+    report.minus_128_replaced = minus_128_replaced_;
+    if (checkpoint_.quantization().has_ranges() && !imports_ranges_) {
+      report.warnings.emplace_back(
+          "the checkpoint's fixed ranges of activations are not used: static without calibration does");
+    }
     if (preparation_.calibration != nullptr) {
       report.calibration = preparation_.calibration->source;
       report.calibration_texts = preparation_.calibration->texts;
@@ -195,12 +220,25 @@ class Conversion {
       recipe = make_layer_recipe(pool_, preparation_.calibration->layers[index], *preparation_.settings,
                                  checkpoint_.config().head_count, fmt::format("layer.{}", index), floats_);
     }
+    if (imports_ranges_) recipe = imported_recipe(checkpoint_, index);
     const PackedLayer packed(pool_, plan_.layers[index], floats_, recipe ? &*recipe : nullptr);
+    count_replaced(plan_.layers[index]);
     progress("check", name);
     check_->layer(index, reference ? &reference->view() : nullptr, packed.view(), plan_.after_layer(index));
     progress("write", name);
     writer_->add_layer(checkpoint_.config(), index, packed.view());
     ++parts_done_;
+  }
+
+  void count_replaced(const LayerPlan& plan) {
+    const std::pair<format::Scheme, const LinearFloats&> products[] = {
+        {plan.qkv, floats_.qkv},
+        {plan.attention_output, floats_.attention_output},
+        {plan.ffn1, floats_.ffn1},
+        {plan.ffn2, floats_.ffn2}};
+    for (const auto& [scheme, floats] : products) {
+      if (stores_int8(scheme) && !floats.given.q.empty()) minus_128_replaced_ += floats.minus_128_replaced;
+    }
   }
 
   void convert_classifier() {
@@ -257,6 +295,10 @@ class Conversion {
   // Key, value, ...: the section that tells what was measured.
   std::vector<std::string> measurements() const {
     std::vector<std::string> strings = preparation_.strings();
+    if (!checkpoint_.quantization().empty()) {
+      strings.insert(strings.end(), {"import.minus_128_replaced", std::to_string(minus_128_replaced_), "import.ranges",
+                                     imports_ranges_ ? "yes" : "no"});
+    }
     if (!check_->with_float()) return strings;
     strings.insert(strings.end(), {"agreement.tokens", std::to_string(check_->tokens()), "agreement.same_label",
                                    std::to_string(check_->agreeing_tokens())});
@@ -276,6 +318,7 @@ class Conversion {
   const KernelTable& kernels_;
   ThreadPool pool_;
   const Checkpoint checkpoint_;
+  const bool imports_ranges_;
   const Preparation preparation_;
   const Plan &plan_, float_plan_;
   const LoadedTokenizer tokenizer_;
@@ -284,7 +327,7 @@ class Conversion {
   SourceHashes sources_;
   std::optional<Check> check_;
   LayerFloats floats_;
-  size_t parts_done_ = 0;
+  size_t parts_done_ = 0, minus_128_replaced_ = 0;
 };
 
 }  // namespace

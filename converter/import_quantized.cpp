@@ -28,6 +28,7 @@ struct Suffix {
 constexpr Suffix kSuffixes[] = {
     {".weight_scale", "", Part::kWeightScale},
     {".weight_zero_point", "", Part::kWeightZeroPoint},
+    {".weight_amax", "", Part::kWeightAmax},
     {".input_scale", "", Part::kInputScale},
     {".input_zero_point", "", Part::kInputZeroPoint},
     {".output_scale", "", Part::kOutputScale},
@@ -349,8 +350,24 @@ std::optional<ImportedRange> ImportedQuantization::output(const std::string& mod
   return result;
 }
 
+std::vector<float> ImportedQuantization::output_scales(const std::string& module, uint64_t count) const {
+  for (const Part part : {Part::kOutputZeroPoint, Part::kOutputZeroPointUnsigned}) {
+    const Source* zero = find(module, part);
+    const int32_t centre = part == Part::kOutputZeroPoint ? 0 : 128;
+    if (zero && read_zero_point(*zero) != centre) return {};
+  }
+  const Source* scale = find(module, Part::kOutputScale);
+  const Source* source = scale ? scale : find(module, Part::kOutputAmax);
+  if (!source) return {};
+  std::vector<float> values = read_channels(*source->file, *source->info, count);
+  require_positive(*source->file, *source->info, values);
+  for (float& value : values) value = scale ? value : value / 127.0f;
+  return values;
+}
+
 bool ImportedQuantization::has_ranges() const {
-  return std::any_of(modules_.begin(), modules_.end(), [this](const auto& entry) { return input(entry.first); });
+  return std::any_of(modules_.begin(), modules_.end(),
+                     [this](const auto& entry) { return input(entry.first).has_value(); });
 }
 
 size_t replace_minus_128(std::span<int8_t> q) {

@@ -1,6 +1,6 @@
 // Quantization that a checkpoint brings along: int8 weights or scales for them, ranges of activations, by whoever
 // trained or quantized it. Scales are read, never recomputed. The forms, and which tensors each stores, are in
-// docs/QUANTIZATION.md; import_quantized.cpp has them as a table of names.
+// docs/IMPORTS.md; import_quantized.cpp has them as a table of names.
 #ifndef OCTOBERT_CONVERTER_IMPORT_QUANTIZED_H_
 #define OCTOBERT_CONVERTER_IMPORT_QUANTIZED_H_
 
@@ -52,6 +52,7 @@ void check_quantization_config(const nlohmann::json& quantization_config, const 
 struct ImportedRange {
   float scale = 1;
   int32_t zero_point = 0;
+  friend bool operator==(const ImportedRange&, const ImportedRange&) = default;
 };
 
 // The quantizers of one checkpoint, by our names of modules ("layer.0.query", "layer.0.attention_norm").
@@ -77,6 +78,9 @@ class ImportedQuantization {
   // The fixed range that the module's input or result is to have, if the checkpoint has one.
   std::optional<ImportedRange> input(const std::string& module) const;
   std::optional<ImportedRange> output(const std::string& module) const;
+  // The module's result with a scale for each of `count` groups of its outputs (or one for all), zero point 0; empty if
+  // the checkpoint has no such scales.
+  std::vector<float> output_scales(const std::string& module, uint64_t count) const;
   // Whether any module has a fixed range of its input.
   bool has_ranges() const;
 
