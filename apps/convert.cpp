@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "apps/calibration.h"
 #include "apps/command.h"
 #include "apps/output.h"
 #include "apps/progress.h"
@@ -17,7 +18,9 @@ namespace {
 struct ConvertFlags {
   std::string checkpoint, output;
   ConvertOptions options;
-  std::string labels;
+  std::string labels, policy;
+  int weight_bits = 8;
+  bool codebook = false;
   bool quiet = false;
   bool no_check = false;
   ReportOptions report;
@@ -27,10 +30,18 @@ constexpr size_t kWorstShown = 5;
 
 double megabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
 
+// The scheme's whole name: --weight-bits and --codebook are details of weight-only.
+std::string scheme_of(const ConvertFlags& flags) {
+  if (flags.codebook) return "weight-only-codebook";
+  return flags.weight_bits == 4 ? "weight-only-int4" : flags.options.scheme;
+}
+
 // Sizes, time, agreement with the float model, and the layers that rounding hurts most.
 std::string summary(const ConvertReport& report, const ConvertFlags& flags) {
-  std::string text = fmt::format("{}: {}, {:.1f} MB from {:.1f} MB in {:.2f} s\n", flags.output, flags.options.scheme,
+  std::string text = fmt::format("{}: {}, {:.1f} MB from {:.1f} MB in {:.2f} s\n", flags.output,
+                                 flags.policy.empty() ? scheme_of(flags) : "as " + flags.policy,
                                  megabytes(report.output_bytes), megabytes(report.source_bytes), report.seconds);
+  if (!report.calibration.empty()) text += "calibrated: " + report.calibration_settings + "\n";
   if (report.minus_128_replaced > 0) {
     text += fmt::format("{} int8 weights of -128 became -127\n", report.minus_128_replaced);
   }
@@ -72,6 +83,8 @@ int run_convert(const ConvertFlags& flags) {
     Progress progress(flags.quiet);
     ConvertOptions options = flags.options;
     options.labels = flags.labels;
+    options.policy = flags.policy;
+    options.scheme = scheme_of(flags);
     options.check = !flags.no_check;
     options.progress = [&progress](const ConvertProgress& p) { progress.update(p.stage, p.item, p.done, p.total); };
     report = convert(flags.checkpoint, flags.output, options);
@@ -85,10 +98,34 @@ int run_convert(const ConvertFlags& flags) {
   return kExitOk;
 }
 
+void add_weight_options(CLI::App& command, ConvertFlags& flags) {
+  CLI::Option* bits = command.add_option("--weight-bits", flags.weight_bits, "8 (default), or 4 with weight-only")
+                          ->check(CLI::IsMember({4, 8}).description(""))
+                          ->type_name("4|8");
+  command
+      .add_option("--group-size", flags.options.group_size,
+                  "With 4 bits: inputs that share a scale, a multiple of 8 (default 32)")
+      ->needs(bits)
+      ->type_name("N");
+  command.add_flag("--codebook", flags.codebook, "With 4 bits: 16 values a matrix instead of equal steps")->needs(bits);
+  CLI::Option* policy = command.add_option("--policy", flags.policy, "A scheme for each product (octobert tune)")
+                            ->type_name("policy.json");
+  policy->excludes(command.get_option("--scheme"))->excludes(bits);
+  command.final_callback([&flags, &command] {
+    const bool named = command.get_option("--scheme")->count() > 0;
+    if (flags.weight_bits == 4 && named && flags.options.scheme != "weight-only") {
+      throw CLI::ValidationError("--weight-bits 4", "goes with --scheme weight-only, not " + flags.options.scheme);
+    }
+    if (flags.codebook && flags.weight_bits != 4) throw CLI::ValidationError("--codebook", "goes with --weight-bits 4");
+  });
+}
+
 constexpr const char* kExamples = R"(Examples:
   octobert convert models/minilm-ner -o ner.octo
   octobert convert my-checkpoint -o my.octo --labels labels.txt --min-agreement 0.995
   octobert convert models/minilm-ner -o reference.octo --scheme float
+  octobert convert models/minilm-ner -o static.octo --scheme static --calibrate texts.txt
+  octobert convert models/minilm-ner -o small.octo --scheme weight-only --weight-bits 4 --calibrate builtin
 
 The file appears under its name when it is complete and checked; the same input gives the same bytes everywhere.
 
@@ -107,10 +144,13 @@ void add_convert(CLI::App& app, Action& action) {
       ->type_name("DIR");
   command->add_option("-o,--output", flags->output, "The packed file")->required()->type_name("M.octo");
   command
-      ->add_option("--scheme", flags->options.scheme,
-                   "dynamic (default): int8 weights and activations; weight-only: int8 weights; float: the reference")
-      ->check(CLI::IsMember({"dynamic", "weight-only", "float"}).description(""))
-      ->type_name("dynamic|weight-only|float");
+      ->add_option(
+          "--scheme", flags->options.scheme,
+          "dynamic (default): int8 weights and activations; static: the same with ranges fixed by --calibrate; "
+          "weight-only: int8 weights; float: the reference")
+      ->check(CLI::IsMember({"static", "dynamic", "weight-only", "float"}).description(""))
+      ->type_name("static|dynamic|weight-only|float");
+  add_weight_options(*command, *flags);
   command->add_option("--labels", flags->labels, "Label names, one a line, instead of the checkpoint's")
       ->type_name("F");
   command
@@ -122,6 +162,7 @@ void add_convert(CLI::App& app, Action& action) {
   command->get_option("--min-agreement")->excludes(no_check);
   command->add_flag("--allow-padded-vocabulary", flags->options.allow_padded_vocabulary,
                     "Take embedding rows past the tokenizer's last id (a vocabulary padded to a multiple of 8, say)");
+  add_calibration_options(*command, flags->options.calibration);
   add_report_options(*command, flags->report);
   command->add_flag("--quiet", flags->quiet, "No progress and no summary");
   add_threads_option(*command, flags->options.threads);

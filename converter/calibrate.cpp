@@ -75,7 +75,7 @@ size_t bytes_of(const Sentence& text) {
 
 // Texts from `first` on, around the end to the front, until there are about `tokens` tokens.
 Sentence joined(const CalibrationTexts& texts, size_t first, size_t tokens) {
-  constexpr size_t kBytesPerToken = 4;  // of English a token has 4 or 5, of other languages fewer
+  constexpr size_t kBytesPerToken = 6;  // more than most have: what is too long is cut to the window
   Sentence result;
   size_t bytes = 0;
   for (size_t i = 0; i < texts.texts.size() && bytes < tokens * kBytesPerToken; ++i) {

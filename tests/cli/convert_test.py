@@ -49,6 +49,45 @@ class Converting(Case):
         # Nearly equal logits, so that rounding flips labels: no 8-bit form agrees everywhere.
         self.refused(TINY_CHECKPOINT, "nothing is written", "--min-agreement", "1", status=EXIT_BAR_NOT_MET)
 
+    def test_schemes_of_calibration_and_of_four_bits(self):
+        texts = self.write("texts.txt", "".join(f"Marta lives at {i} Mill Lane, Leeds, said Piotr.\n" for i in range(40)))
+        for options, scheme in (
+            (["--scheme", "static", "--calibrate", "builtin"], "static"),
+            (["--scheme", "static", "--calibrate", texts, "--samples", "40", "--observer", "kl"], "static"),
+            (["--calibrate", texts, "--samples", "9", "--no-gptq", "--smooth-quant", "0.6", "--equalize"], "dynamic"),
+            (["--weight-bits", "4"], "weight-only-int4"),
+            (["--scheme", "weight-only", "--weight-bits", "4", "--group-size", "8"], "weight-only-int4"),
+            (["--weight-bits", "4", "--codebook", "--calibrate", "builtin"], "weight-only-codebook"),
+        ):
+            out = self.convert(TINY_CHECKPOINT, *options).stdout.decode()
+            self.assertIn(f": {scheme}, ", out)
+            self.assertEqual("calibrated: " in out, "--calibrate" in options)
+            inspected = self.json_lines("inspect", self.output, "--json")[0]
+            self.assertEqual(inspected["scheme"], scheme)
+            self.run_command("verify", self.output)
+
+    def test_policy(self):
+        policy = self.write("policy.json", json.dumps({
+            "format": 1, "default": "dynamic", "products": {"layer.0.ffn2": "static", "layer.1.ffn1": "float"},
+            "calibration": {"texts": "builtin"}, "certificate": {"budget": "agreement 0.99"}}))
+        self.assertIn(f"as {policy}", self.convert(TINY_CHECKPOINT, "--policy", policy).stdout.decode())
+        inspected = self.json_lines("inspect", self.output, "--json")[0]
+        self.assertEqual(inspected["scheme"], "hybrid")
+        self.assertEqual(inspected["products"]["static"], 1)
+        self.refused(TINY_CHECKPOINT, "--policy", "--policy", policy, "--scheme", "static", status=2)
+        self.refused(TINY_CHECKPOINT, "layer.9.ffn1", "--policy",
+                     self.write("bad.json", '{"format": 1, "default": "dynamic", "products": {"layer.9.ffn1": "float"}}'))
+
+    def test_calibration_that_is_refused(self):
+        self.refused(TINY_CHECKPOINT, "need calibration", "--scheme", "static")
+        self.refused(TINY_CHECKPOINT, "without texts", "--gptq")
+        self.refused(TINY_CHECKPOINT, "no text", "--calibrate", self.write("empty.txt", "\n\n"))
+        self.refused(TINY_CHECKPOINT, "64 or more", "--calibrate", self.write("short.txt", "Yes.\n"))
+        self.refused(TINY_CHECKPOINT, "--observer", "--calibrate", "builtin", "--observer", "median", status=2)
+        self.refused(TINY_CHECKPOINT, "--weight-bits", "--weight-bits", "4", "--scheme", "dynamic", status=2)
+        self.refused(TINY_CHECKPOINT, "--codebook", "--codebook", "--weight-bits", "8", status=2)
+        self.refused(TINY_CHECKPOINT, "multiple of 8", "--weight-bits", "4", "--group-size", "12")
+
     def test_labels(self):
         labels = json.loads((TINY_CHECKPOINT / "config.json").read_text())["id2label"]
         names = self.write("labels.txt", "".join(f"B-X{i}\n" for i in range(len(labels))))
