@@ -25,10 +25,10 @@ SECTION_TYPES = {1: "config", 2: "labels", 3: "tokenizer", 4: "tensors", 5: "pro
 REQUIRED_TYPES = (1, 2, 3, 4, 5)
 CONFIG_FIELDS = ("family", "hidden_size", "layer_count", "head_count", "intermediate_size", "vocab_size",
                  "max_positions", "type_count", "label_count", "activation")
-SCHEMES = {0: "float", 1: "weight-only", 2: "dynamic"}
+SCHEMES = {0: "float", 1: "weight-only", 2: "dynamic", 3: "static", 4: "weight-only-int4", 5: "weight-only-codebook"}
 PRODUCTS = ("qkv", "scores", "context", "attention_output", "ffn1", "ffn2")
-DTYPES = {0: ("f32", "f", 4), 1: ("i8", "b", 1), 2: ("i32", "i", 4)}
-LAYOUTS = {0: "row-major", 1: "n16k4", 2: "n16k1"}
+DTYPES = {0: ("f32", "f", 4), 1: ("i8", "b", 1), 2: ("i32", "i", 4), 3: ("i4", "B", 0.5), 4: ("u4", "B", 0.5)}
+LAYOUTS = {0: "row-major", 1: "n16k4", 2: "n16k1", 3: "n16k8"}
 
 
 class Malformed(Exception):
@@ -139,7 +139,7 @@ class PackedModel:
         data = self.section(1)
         check(len(data) == 128, "config: not 128 bytes")
         *fields, eps, scheme = struct.unpack_from("<10IfI", data)
-        self.config = dict(zip(CONFIG_FIELDS, fields), layer_norm_eps=eps, scheme=SCHEMES.get(scheme, scheme))
+        self.config = dict(zip(CONFIG_FIELDS, fields), layer_norm_eps=eps, scheme="hybrid" if scheme == 6 else SCHEMES.get(scheme, scheme))
         c = self.config
         check(c["family"] == 0, f"config: family {c['family']}")
         for field, most in (("hidden_size", 65536), ("intermediate_size", 65536), ("vocab_size", 2**31 - 1),
@@ -153,14 +153,15 @@ class PackedModel:
     def read_products(self):
         data, layers = self.section(5), self.config["layer_count"]
         check(len(data) == 16 * (6 * layers + 1), "products: wrong size")
-        self.products = {}
-        for i, (scheme, *reserved) in enumerate(struct.iter_unpack("<4I", data)):
+        self.products, self.group_sizes = {}, {}
+        for i, (scheme, group_size, *reserved) in enumerate(struct.iter_unpack("<4I", data)):
             name = "classifier" if i == 6 * layers else f"layer.{i // 6}.{PRODUCTS[i % 6]}"
             check(scheme in SCHEMES and not any(reserved), f"product '{name}': scheme {scheme}")
-            self.products[name] = SCHEMES[scheme]
+            check((scheme == 4) == (group_size > 0) and group_size % 8 == 0, f"product '{name}': group_size {group_size}")
+            self.products[name], self.group_sizes[name] = SCHEMES[scheme], group_size
         for layer in range(layers):
             pair = {self.products[f"layer.{layer}.scores"], self.products[f"layer.{layer}.context"]}
-            check(pair in ({"float"}, {"dynamic"}), f"layer.{layer}: scores and context")
+            check(pair in ({"float"}, {"dynamic"}, {"static"}), f"layer.{layer}: scores and context")
 
     def read_tensors(self):
         data = self.section(4)
@@ -176,7 +177,8 @@ class PackedModel:
             check(rows > 0 and columns > 0, f"{where}: a dimension of 0")
             if dtype in DTYPES and layout in LAYOUTS:
                 n = rows if layout == 0 else round_up(rows, 16)
-                k = round_up(columns, 4) if layout == 1 else columns
+                k = round_up(columns, {1: 4, 3: 8}.get(layout, 1))
+                check((layout == 3) == (dtype in (3, 4)), f"{where}: layout {layout} of dtype {dtype}")
                 check(size == n * k * DTYPES[dtype][2], f"{where}: size {size}")
             self.tensors[name] = {"dtype": DTYPES[dtype][0] if dtype in DTYPES else dtype,
                                   "layout": LAYOUTS.get(layout, layout), "dims": [rows, columns][:rank],
@@ -207,15 +209,35 @@ class PackedModel:
             norms += [f"layer.{layer}.attention_norm", f"layer.{layer}.ffn_norm"]
             shapes.update({f"layer.{layer}.qkv": (3 * d, d), f"layer.{layer}.attention_output": (d, d),
                            f"layer.{layer}.ffn1": (f, d), f"layer.{layer}.ffn2": (d, f)})
+        for layer in range(c["layer_count"]):
+            if self.products[f"layer.{layer}.scores"] == "static":
+                self.expect(f"layer.{layer}.qkv.output_inv", "f32", "row-major", round_up(3 * d, 16))
+                self.expect(f"layer.{layer}.scores.factor", "f32", "row-major", c["head_count"])
+                self.expect(f"layer.{layer}.context.value_scale", "f32", "row-major", d)
         for norm in norms:
             self.expect(norm + ".gamma", "f32", "row-major", d)
             self.expect(norm + ".beta", "f32", "row-major", d)
         for name, (n, k) in shapes.items():
             padded = round_up(n, 16)
             self.expect(name + ".bias", "f32", "row-major", padded)
-            if self.products[name] == "float":
+            scheme, group_size = self.products[name], self.group_sizes[name]
+            if scheme == "float":
                 self.expect(name + ".weight", "f32", "n16k1", n, k)
                 continue
+            if scheme == "weight-only-int4":
+                self.expect(name + ".weight", "i4", "n16k8", n, k)
+                self.expect(name + ".group_scale", "f32", "row-major", -(-k // group_size), padded)
+                continue
+            if scheme == "weight-only-codebook":
+                self.expect(name + ".weight", "u4", "n16k8", n, k)
+                self.expect(name + ".codebook", "f32", "row-major", 16)
+                self.expect(name + ".scale", "f32", "row-major", padded)
+                continue
+            if scheme == "static" or (scheme == "dynamic" and name + ".input_inv" in self.tensors):
+                self.expect(name + ".input_inv", "f32", "row-major", round_up(k, 16))
+            if scheme == "static":
+                self.expect(name + ".input_zero", "i32", "row-major", 1)
+                check(-127 <= self.tensor(name + ".input_zero")[0][0] <= 127, f"{name}.input_zero")
             self.expect(name + ".weight", "i8", "n16k4", n, k)
             self.expect(name + ".scale", "f32", "row-major", padded)
             self.expect(name + ".sum", "i32", "row-major", padded)
@@ -231,6 +253,10 @@ class PackedModel:
         values = memoryview(self.data[begin:begin + t["size"]]).cast("B").cast(code)
         if sys.byteorder != "little":
             values = struct.unpack(f"<{len(values)}{code}", values.tobytes())
+        if t["layout"] == "n16k8":
+            groups, sign = -(-columns // 8), 8 if t["dtype"] == "i4" else 0
+            byte = lambda n, k: values[((n // 16 * groups + k // 8) * 16 + n % 16) * 4 + k % 8 // 2]
+            return [[((byte(n, k) >> k % 2 * 4 & 15) ^ sign) - sign for k in range(columns)] for n in range(rows)]
         groups = -(-columns // 4)
         place = {"row-major": lambda n, k: n * columns + k,
                  "n16k4": lambda n, k: ((n // 16 * groups + k // 4) * 16 + n % 16) * 4 + k % 4,
