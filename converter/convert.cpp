@@ -103,7 +103,7 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 
 // Static with the ranges that the checkpoint brings along: nobody named texts to find others.
 bool wants_imported_ranges(const Checkpoint& checkpoint, const ConvertOptions& options, const ConvertInputs& inputs) {
-  return options.scheme == "static" && checkpoint.quantization().has_ranges() && options.policy.empty() &&
+  return options.scheme == "static" && has_imported_ranges(checkpoint) && options.policy.empty() &&
          inputs.policy == nullptr && inputs.calibration == nullptr && options.calibration.texts.empty();
 }
 
@@ -129,8 +129,7 @@ class Conversion {
         pool_(options.threads),
         checkpoint_(folder, options.labels),
         imports_ranges_(wants_imported_ranges(checkpoint_, options, inputs)),
-        preparation_(imports_ranges_ ? prepare_imported(checkpoint_)
-                                     : prepare(folder, checkpoint_.config().layer_count, options, inputs, pool_)),
+        preparation_(imports_ranges_ ? prepare_imported(checkpoint_) : prepare(checkpoint_, options, inputs, pool_)),
         plan_(preparation_.plan),
         float_plan_(make_plan("float", checkpoint_.config().layer_count)),
         tokenizer_(load_tokenizer(folder)),
@@ -166,7 +165,7 @@ class Conversion {
     report.warnings.insert(report.warnings.end(), tokenizer_.warnings.begin(), tokenizer_.warnings.end());
     report.warnings.insert(report.warnings.end(), preparation_.warnings.begin(), preparation_.warnings.end());
     report.minus_128_replaced = minus_128_replaced_;
-    if (checkpoint_.quantization().has_ranges() && !imports_ranges_) {
+    if (!imports_ranges_ && has_imported_ranges(checkpoint_)) {
       report.warnings.emplace_back(
           "the checkpoint's fixed ranges of activations are not used: static without calibration does");
     }

@@ -365,11 +365,6 @@ std::vector<float> ImportedQuantization::output_scales(const std::string& module
   return values;
 }
 
-bool ImportedQuantization::has_ranges() const {
-  return std::any_of(modules_.begin(), modules_.end(),
-                     [this](const auto& entry) { return input(entry.first).has_value(); });
-}
-
 size_t replace_minus_128(std::span<int8_t> q) {
   const auto count = static_cast<size_t>(std::count(q.begin(), q.end(), int8_t{-128}));
   std::replace(q.begin(), q.end(), int8_t{-128}, int8_t{-127});

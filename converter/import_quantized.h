@@ -81,8 +81,6 @@ class ImportedQuantization {
   // The module's result with a scale for each of `count` groups of its outputs (or one for all), zero point 0; empty if
   // the checkpoint has no such scales.
   std::vector<float> output_scales(const std::string& module, uint64_t count) const;
-  // Whether any module has a fixed range of its input.
-  bool has_ranges() const;
 
  private:
   struct Source {

@@ -108,6 +108,12 @@ Plan imported_plan(const Checkpoint& checkpoint, std::vector<std::string>& warni
   return plan;
 }
 
+bool has_imported_ranges(const Checkpoint& checkpoint) {
+  if (checkpoint.quantization().empty()) return false;
+  std::vector<std::string> warnings;
+  return imported_plan(checkpoint, warnings).has(Scheme::kStatic);
+}
+
 LayerRecipe imported_recipe(const Checkpoint& checkpoint, uint32_t index) {
   LayerRecipe recipe;
   ProductRecipe* const recipes[] = {&recipe.qkv, &recipe.attention_output, &recipe.ffn1, &recipe.ffn2};

@@ -17,6 +17,9 @@ namespace octobert::converter {
 // points. warnings: which products these are, and why. The classifier stays float.
 Plan imported_plan(const Checkpoint& checkpoint, std::vector<std::string>& warnings);
 
+// Whether imported_plan would make any product static.
+bool has_imported_ranges(const Checkpoint& checkpoint);
+
 // For the products of layer `index` that imported_plan makes static; of the others nothing. Throws Error(kFormat)
 // naming the tensor for scales of a wrong shape, or not finite and positive.
 LayerRecipe imported_recipe(const Checkpoint& checkpoint, uint32_t index);
