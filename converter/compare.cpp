@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string_view>
 
 #include "converter/convert.h"
 #include "converter/sqnr.h"
@@ -82,23 +81,7 @@ void run_both(const Engine& reference, const Engine& model, const EncodedTexts& 
   }
 }
 
-// Names for scoring; a word without a piece has none of the model's labels.
-std::vector<std::string_view> names_of(std::span<const int32_t> labels, std::span<const std::string> names) {
-  std::vector<std::string_view> result;
-  for (const int32_t label : labels)
-    result.push_back(label < 0 ? "O" : std::string_view(names[static_cast<size_t>(label)]));
-  return result;
-}
-
 }  // namespace
-
-void Comparison::add(const Comparison& other) {
-  words += other.words;
-  same_label += other.same_label;
-  labelled = labelled || other.labelled;
-  reference.add(other.reference);
-  model.add(other.model);
-}
 
 FloatModel::FloatModel(const std::filesystem::path& checkpoint, const OpenOptions& options)
     : bytes_(float_model(checkpoint, options)), engine_(Engine::open_memory({bytes_.data(), bytes_.size()}, options)) {}
@@ -110,29 +93,8 @@ Comparison compare_models(const Engine& reference, const Engine& model, const En
   std::vector<float> reference_logits(encoded.ids.size() * label_count), model_logits(reference_logits.size());
   SqnrMeter meter;
   run_both(reference, model, encoded, reference_logits, model_logits, meter, progress);
-  const auto expected = word_labels(encoded, reference_logits, label_count);
-  const auto found = word_labels(encoded, model_logits, label_count);
-
-  Comparison comparison;
+  Comparison comparison = compare_logits(encoded, sentences, model.labels(), reference_logits, model_logits);
   comparison.sqnr = meter.result();
-  for (size_t i = 0; i < expected.size(); ++i) {
-    for (size_t word = 0; word < expected[i].size(); ++word) {
-      if (expected[i][word] < 0) continue;
-      ++comparison.words;
-      if (expected[i][word] == found[i][word]) {
-        ++comparison.same_label;
-      } else {
-        comparison.changed.push_back({i, word, expected[i][word], found[i][word]});
-      }
-    }
-  }
-  for (size_t i = 0; i < sentences.size(); ++i) {
-    if (sentences[i].labels.empty()) continue;
-    comparison.labelled = true;
-    const std::vector<std::string_view> gold(sentences[i].labels.begin(), sentences[i].labels.end());
-    comparison.reference.add(gold, names_of(expected[i], model.labels()));
-    comparison.model.add(gold, names_of(found[i], model.labels()));
-  }
   return comparison;
 }
 

@@ -3,13 +3,12 @@
 #define OCTOBERT_CONVERTER_COMPARE_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "converter/evaluate.h"
+#include "converter/metrics.h"
 #include "engine/aligned_buffer.h"
 #include "octobert/converter.h"
 #include "octobert/engine.h"
@@ -26,23 +25,6 @@ class FloatModel {
  private:
   AlignedBuffer bytes_;
   Engine engine_;
-};
-
-// A word that has another label than the reference gives it.
-struct ChangedWord {
-  size_t text, word;         // which of the texts, which of its words
-  int32_t reference, model;  // labels, by number
-};
-
-struct Comparison {
-  size_t words = 0, same_label = 0;  // words that have a piece; those with the reference's label
-  double agreement() const { return words == 0 ? 1 : static_cast<double>(same_label) / static_cast<double>(words); }
-  bool labelled = false;          // some texts have labels: the scores count
-  EntityScores reference, model;  // against the texts' own labels
-  std::vector<LayerSqnr> sqnr;    // of the model's intermediate results and logits
-  std::vector<ChangedWord> changed;
-
-  void add(const Comparison& other);  // other texts' counts and scores; sqnr and changed stay
 };
 
 // Runs both models over `encoded` (of the model's own tokenizer). `sentences`: the texts' labels, empty if they have
