@@ -226,9 +226,14 @@ TEST(Checkpoint, FoldersThatAreNot) {
   const TinyCheckpoint tiny;
   tiny.write_config(folder.path());
   expect_names(error_of(folder.path(), ErrorCode::kIo), {"no weights", "model.safetensors"});
-  for (const char* other : {"tf_model.h5", "pytorch_model.bin.index.json", "pytorch_model.bin"}) {
+  for (const char* other : {"tf_model.h5", "flax_model.msgpack"}) {
     write_file(folder / other, "");
     expect_names(error_of(folder.path(), ErrorCode::kUnsupported), {other, "model.safetensors", "save_pretrained"});
+    std::filesystem::remove(folder / other);
+  }
+  for (const char* other : {"pytorch_model.bin.index.json", "pytorch_model.bin"}) {  // read, and damaged
+    write_file(folder / other, "");
+    expect_names(error_of(folder.path(), ErrorCode::kFormat), {other});
     std::filesystem::remove(folder / other);
   }
 }
@@ -338,7 +343,6 @@ TEST(CheckpointConfig, OtherFunctions) {
   refused("is_decoder", true);
   refused("add_cross_attention", true);
   refused("pruned_heads", {{"0", {1, 2}}});
-  refused("quantization_config", {{"quant_method", "compressed-tensors"}});
   for (const char* name : {"quick_gelu", "gelu_10", "silu", "swish", "tanh", "mish", "relu2", "GELU", ""}) {
     refused("hidden_act", name);
   }
