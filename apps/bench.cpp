@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/clipped.h"
 #include "apps/command.h"
 #include "apps/input.h"
 #include "apps/output.h"
@@ -206,8 +207,10 @@ int run_bench(const BenchOptions& options) {
                                  "tokens/s", "GMAC/s");
   }
   for (const Case& what : bench.measure(options.seconds)) {
-    const auto r = result_of(what, options, engine);
+    auto r = result_of(what, options, engine);
     if (options.json) {
+      if (const auto clipped = engine.clipped(); !options.ids_file.empty() && !clipped.empty())
+        r["clipped"] = clipped_json(clipped);
       output.text() += r.dump() + "\n";
     } else {
       output.text() +=
@@ -216,6 +219,8 @@ int run_bench(const BenchOptions& options) {
                       r["p99_ms"].get<double>(), r["tokens_per_s"].get<double>(), r["gmac_per_s"].get<double>());
     }
   }
+  // Of real texts only: the shapes' ids are arbitrary.
+  if (!options.json && !options.ids_file.empty()) output.text() += clipped_text(engine.clipped());
   output.flush();
   return kExitOk;
 }

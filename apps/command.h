@@ -15,12 +15,13 @@ namespace octobert::apps {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;         // a file, an input line, the machine: the message says which
 inline constexpr int kExitUsage = 2;           // the command line itself
-inline constexpr int kExitBarNotMet = 3;       // convert, verify: worse than what was asked for
+inline constexpr int kExitBarNotMet = 3;       // convert, verify, tune: worse than what was asked for
 inline constexpr int kExitOutputClosed = 141;  // the reader of our output went away: 128 + SIGPIPE, as shells have it
 
 using Action = std::function<int()>;
 
 void add_convert(CLI::App& app, Action& action);
+void add_tune(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_logits(CLI::App& app, Action& action);

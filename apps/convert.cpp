@@ -1,4 +1,6 @@
 // octobert convert: a HuggingFace checkpoint folder to one packed file.
+#include "converter/convert.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -56,13 +58,16 @@ std::string summary(const ConvertReport& report, const ConvertFlags& flags) {
   return text;
 }
 
-void write_convert_report(const ConvertReport& done, const ConvertFlags& flags) {
+// seen: what calibration has seen, or null.
+void write_convert_report(const ConvertReport& done, const converter::Calibration* seen, const ConvertFlags& flags) {
   if (!flags.report.wanted()) return;
   converter::ReportData report;
   report.title = "octobert convert";
   report.model = std::filesystem::path(flags.output).filename().string();
   report.warnings = done.warnings;
-  converter::add_model_file(ModelFile::open(flags.output, {.allow_other_numerics = true}), report);
+  const ModelFile file = ModelFile::open(flags.output);
+  converter::add_model_file(file, report);
+  if (seen != nullptr) converter::add_activations(*seen, make_bert_model(file), report);
   converter::add_weights(flags.checkpoint, flags.labels, report);
   report.sqnr = done.sqnr;
   if (done.agreement_tokens > 0) {
@@ -79,6 +84,7 @@ void write_convert_report(const ConvertReport& done, const ConvertFlags& flags) 
 int run_convert(const ConvertFlags& flags) {
   check_report_options(flags.report);
   ConvertReport report;
+  std::unique_ptr<converter::Calibration> seen;
   {
     Progress progress(flags.quiet);
     ConvertOptions options = flags.options;
@@ -87,10 +93,10 @@ int run_convert(const ConvertFlags& flags) {
     options.scheme = scheme_of(flags);
     options.check = !flags.no_check;
     options.progress = [&progress](const ConvertProgress& p) { progress.update(p.stage, p.item, p.done, p.total); };
-    report = convert(flags.checkpoint, flags.output, options);
+    report = converter::convert_and_show(flags.checkpoint, flags.output, options, seen);
   }
   for (const std::string& warning : report.warnings) print_message("warning: " + warning);
-  write_convert_report(report, flags);
+  write_convert_report(report, seen.get(), flags);
   if (flags.quiet) return kExitOk;
   Output output;
   output.text() = summary(report, flags);

@@ -51,6 +51,7 @@ int parse_and_act(int argc, char** argv) {
   app.footer("octobert COMMAND --help shows a command's options, examples and exit status.");
   Action action;
   add_convert(app, action);
+  add_tune(app, action);
   add_run(app, action);
   add_tokenize(app, action);
   add_logits(app, action);

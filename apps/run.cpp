@@ -5,6 +5,7 @@
 #include <charconv>
 #include <memory>
 
+#include "apps/clipped.h"
 #include "apps/command.h"
 #include "apps/input.h"
 #include "apps/output.h"
@@ -21,7 +22,7 @@ struct RunOptions {
   AnalyzeOptions analyze;
   std::vector<std::string> ignore_labels, min_scores;
   std::string strategy = "words";
-  bool json = false, conll = false;
+  bool json = false, conll = false, clipped = false;
 };
 
 // "0.5" or "PER=0.5"; the label is empty in the first form. False if it is neither.
@@ -90,6 +91,9 @@ class Runner {
       }
     }
     output_.flush();
+    if (!options_.clipped) return;
+    const std::string clipped = clipped_text(engine_.clipped());
+    print_message(clipped.empty() ? "nothing in this model is static: nothing is clipped" : clipped);
   }
 
  private:
@@ -243,6 +247,9 @@ void add_run(CLI::App& app, Action& action) {
   add_analysis_options(*command, *options);
   auto* json = command->add_flag("--json", options->json, "One JSON object a text");
   command->add_flag("--conll", options->conll, "Columns: WORD TAB LABEL")->excludes(json);
+  command->add_flag("--clipped", options->clipped,
+                    "At the end, on standard error: what a static model clipped, by product; a share that grows says "
+                    "that the texts are not like those of its calibration");
   add_text_policy(*command, options->policy);
   add_engine_options(*command, options->open);
   command->callback([options, &action] {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/clipped.h"
 #include "apps/command.h"
 #include "apps/input.h"
 #include "apps/output.h"
@@ -80,10 +81,20 @@ Json scores_json(const converter::EntityScores& scores) {
 }
 
 Json comparison_json(const Comparison& comparison) {
-  Json json = {{"agreement", comparison.agreement()}, {"words", comparison.words}, {"agreeing", comparison.same_label}};
+  Json json = {{"agreement", comparison.agreement()},
+               {"words", comparison.words},
+               {"agreeing", comparison.same_label},
+               {"entity_agreement", comparison.entities.f1()},
+               {"kl_divergence", comparison.mean_divergence()}};
   if (comparison.labelled) {
     json["float"] = scores_json(comparison.reference);
     json["model"] = scores_json(comparison.model);
+    const converter::PairedEntities& paired = comparison.paired;
+    json["paired"] = {{"both", paired.both},
+                      {"lost", paired.lost},
+                      {"gained", paired.gained},
+                      {"neither", paired.neither},
+                      {"mcnemar_p", paired.p_value()}};
   }
   return json;
 }
@@ -92,6 +103,7 @@ Json comparison_json(const Comparison& comparison) {
 struct Compared {
   Comparison all;
   std::vector<std::pair<std::string, Comparison>> files;
+  std::vector<std::vector<ClippedShare>> clipped;  // of each file
 };
 
 // report: its parts that come of the comparison are filled in.
@@ -100,6 +112,7 @@ Compared compare(const VerifyOptions& options, const Engine& engine, converter::
   const converter::FloatModel reference(options.checkpoint, options.open);
   Compared result;
   Progress bar(options.quiet || options.json);
+  std::vector<ClippedShare> before = engine.clipped();
   for (const Source& source : sources) {
     const auto progress = [&](size_t done, size_t total) { bar.update("comparing on", source.name, done, total); };
     const converter::EncodedTexts encoded = source.sentences.empty()
@@ -108,10 +121,17 @@ Compared compare(const VerifyOptions& options, const Engine& engine, converter::
     const Comparison comparison =
         converter::compare_models(reference.engine(), engine, encoded, source.sentences, progress);
     if (options.report.wanted()) {
+      if (result.files.empty()) {
+        converter::add_activations(converter::calibrate(reference.engine(), encoded, false),
+                                   EngineAccess::model(engine), report);
+      }
       converter::add_comparison(source.name, comparison, engine, source.texts, source.sentences, report);
     }
     result.all.add(comparison);
     result.files.emplace_back(source.name, comparison);
+    std::vector<ClippedShare> now = engine.clipped();
+    result.clipped.push_back(clipped_since(before, now));
+    before = std::move(now);
   }
   return result;
 }
@@ -131,17 +151,25 @@ std::string scores_text(const Comparison& all) {
     const auto found = all.model.by_type.find(type);
     out += scores_line(printable(type), counts, found == all.model.by_type.end() ? none : found->second);
   }
-  return out + scores_line("all", all.reference.all, all.model.all);
+  out += scores_line("all", all.reference.all, all.model.all);
+  return out + fmt::format("  {} entities right to wrong, {} wrong to right: McNemar p = {:.3g}\n", all.paired.lost,
+                           all.paired.gained, all.paired.p_value());
 }
 
 std::string compared_text(const Compared& compared) {
-  std::string out = "words with the float model's label:\n";
+  std::string out =
+      fmt::format("with the float model's label: {:>21} {:>20} {:>16}\n", "words, %", "entities, %", "KL divergence");
   const auto line = [&out](const std::string& name, const Comparison& c) {
-    out += fmt::format("  {:<32} {:>8.3f} % of {}\n", name, 100 * c.agreement(), c.words);
+    out += fmt::format("  {:<32} {:>8.3f} of {:<8} {:>8.3f} {:>16.3g}\n", name, 100 * c.agreement(), c.words,
+                       100 * c.entities.f1(), c.mean_divergence());
   };
   for (const auto& [name, comparison] : compared.files) line(name, comparison);
   if (compared.files.size() > 1) line("all", compared.all);
   if (compared.all.labelled) out += scores_text(compared.all);
+  for (size_t i = 0; i < compared.files.size(); ++i) {
+    const std::string clipped = clipped_text(compared.clipped[i]);
+    if (!clipped.empty()) out += compared.files[i].first + ": " + clipped;
+  }
   out += "signal-to-quantization-noise, dB, lowest first:\n";
   std::vector<LayerSqnr> sorted = compared.files.front().second.sqnr;
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.decibel < b.decibel; });
@@ -154,6 +182,9 @@ void add_compared(const Compared& compared, Json& json) {
   for (const auto& [name, comparison] : compared.files) {
     Json file = {{"file", name}};
     file.update(comparison_json(comparison));
+    if (const auto& clipped = compared.clipped[json["files"].size()]; !clipped.empty()) {
+      file["clipped"] = clipped_json(clipped);
+    }
     json["files"].push_back(file);
   }
   for (const LayerSqnr& layer : compared.files.front().second.sqnr) {
@@ -174,6 +205,10 @@ void write_verify_report(const VerifyOptions& options, const Engine& engine, con
     report.warnings.push_back(fmt::format("test vector {}: {}", mismatch.vector, mismatch.message));
   }
   converter::add_model_file(EngineAccess::file(engine), report);
+  for (const ClippedShare& site : engine.clipped()) {
+    const auto values = static_cast<double>(std::max<uint64_t>(site.values, 1));
+    report.clipped.push_back({site.product, static_cast<double>(site.clipped) / values});
+  }
   if (!options.checkpoint.empty()) converter::add_weights(options.checkpoint, {}, report);
   write_reports(options.report, report);
 }
@@ -223,7 +258,8 @@ Every checksum is checked and the file's own test vectors are replayed: ids and 
 --against the float model of the checkpoint runs beside it; words are compared by the label of their first piece,
 entities by exact span and type (I-X after O or another type opens one). The signal-to-quantization-noise ratios are
 those of the first file. --json: fractions of 1, for all files and for each:
-  {"vectors","vector_mismatches","agreement","float":{"f1",...},"model":{"f1",...},"files":[...],"sqnr_db":{...}}
+  {"vectors","vector_mismatches","agreement","entity_agreement","kl_divergence","float":{"f1",...},"model":{"f1",...},
+   "paired":{"lost","gained","mcnemar_p"},"files":[{...,"clipped":{...}}],"sqnr_db":{...}}
 
 Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if a test vector comes out different, or a
 file's agreement is below --min-agreement.)";

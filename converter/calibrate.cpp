@@ -138,6 +138,11 @@ CalibrationTexts read_calibration_texts(const std::string& file) {
   return texts;
 }
 
+void leave_out_held(CalibrationTexts& texts, size_t every) {
+  size_t index = 0;
+  std::erase_if(texts.texts, [&](const Sentence&) { return is_held_out(index++, every); });
+}
+
 EncodedTexts encode_samples(const Engine& model, CalibrationTexts& texts, size_t samples) {
   constexpr size_t kEveryNthJoined = 16;
   const size_t available = texts.texts.size(), count = std::min(samples, available), longest = window(model);

@@ -30,6 +30,11 @@ struct CalibrationTexts {
 // Throws Error(kIo); Error(kFormat) for a file without text, or that is not UTF-8, naming the line.
 CalibrationTexts read_calibration_texts(const std::string& file);
 
+// Whether text `index` of a file is one of those held out: every `every`th, the last of each so many; 0: none is.
+constexpr bool is_held_out(size_t index, size_t every) { return every > 0 && index % every == every - 1; }
+// Removes the texts that are held out.
+void leave_out_held(CalibrationTexts& texts, size_t every);
+
 // `samples` of them, evenly over the file; every 16th is made of texts that follow one another, joined to 1/8, 1/4, 1/2
 // and all of the model's window in turn, so that every length and position is seen. Cut to one window each.
 // Throws Error(kInvalidInput) for fewer than 64 tokens; adds a warning if there are fewer texts than samples.

@@ -179,6 +179,7 @@ class Conversion {
   }
 
   std::vector<std::byte> take_bytes() { return writer_->take(); }
+  std::unique_ptr<Calibration> take_calibration() { return std::move(preparation_.own); }
 
  private:
   static std::unique_ptr<ModelWriter> make_writer(const std::filesystem::path* output, uint32_t max_sections) {
@@ -318,7 +319,7 @@ class Conversion {
   ThreadPool pool_;
   const Checkpoint checkpoint_;
   const bool imports_ranges_;
-  const Preparation preparation_;
+  Preparation preparation_;
   const Plan &plan_, float_plan_;
   const LoadedTokenizer tokenizer_;
   const std::unique_ptr<ModelWriter> writer_;
@@ -339,17 +340,24 @@ std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint
   return conversion.take_bytes();
 }
 
+ConvertReport convert_and_show(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
+                               const ConvertOptions& options, std::unique_ptr<Calibration>& seen) {
+  const auto start = std::chrono::steady_clock::now();
+  const FpGuard guard;
+  Conversion conversion(checkpoint, &output, options, {});
+  conversion.run();
+  ConvertReport report = conversion.report();
+  seen = conversion.take_calibration();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
 }  // namespace converter
 
 ConvertReport convert(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
                       const ConvertOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
-  const FpGuard guard;
-  converter::Conversion conversion(checkpoint, &output, options, {});
-  conversion.run();
-  ConvertReport report = conversion.report();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return report;
+  std::unique_ptr<converter::Calibration> seen;
+  return converter::convert_and_show(checkpoint, output, options, seen);
 }
 
 }  // namespace octobert

@@ -1,9 +1,10 @@
-// convert() into memory instead of a file.
+// convert() into memory instead of a file, or with what its calibration has seen.
 #ifndef OCTOBERT_CONVERTER_CONVERT_H_
 #define OCTOBERT_CONVERTER_CONVERT_H_
 
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "converter/calibrate.h"
@@ -21,6 +22,10 @@ struct ConvertInputs {
 // The bytes that convert() would write. Throws what it throws.
 std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options,
                                          const ConvertInputs& inputs = {});
+
+// convert(), and what its calibration has seen: null if it had none. Throws what convert() throws.
+ConvertReport convert_and_show(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
+                               const ConvertOptions& options, std::unique_ptr<Calibration>& seen);
 
 }  // namespace octobert::converter
 

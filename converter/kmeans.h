@@ -9,9 +9,9 @@ namespace octobert::converter {
 
 using Codebook = std::array<float, 16>;  // ascending
 
-// Lloyd's k-means of one-dimensional values in [-1, 1] (Han et al. 2016, arXiv:1510.00149, section 3; "linear"
-// initialization: equal steps from the least to the largest value). On a histogram of 8192 bins, whose counts are
-// integers and whose sums have one order: deterministic. The first least entry of equals is taken.
+// k-means of one-dimensional values in [-1, 1] (weight sharing: Han et al. 2016, arXiv:1510.00149, section 3), the best
+// there is and not Lloyd's local one: dynamic programming over a histogram of 8192 bins (Wang and Song 2011,
+// "Ckmeans.1d.dp", equation 1). Sums have one order: deterministic.
 Codebook kmeans16(std::span<const float> values);
 
 // Index of the entry nearest to x.

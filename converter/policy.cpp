@@ -55,6 +55,9 @@ void read_calibration(const Json& json, const std::string& source, Policy& polic
       settings.gptq = boolean(value, source, field);
     } else if (key == "bias_correction") {
       settings.bias_correction = boolean(value, source, field);
+    } else if (key == "hold_out") {
+      if (!value.is_number_unsigned() || value.get<uint64_t>() == 1) fail(source, field, "0 or 2 and more", value);
+      settings.hold_out = value.get<size_t>();
     } else {
       throw Error(ErrorCode::kFormat, fmt::format("{}: unknown field '{}'", source, field));
     }
@@ -131,6 +134,7 @@ std::string policy_json(const Policy& policy) {
                            {"equalize", settings.equalize},
                            {"gptq", settings.gptq},
                            {"bias_correction", settings.bias_correction}};
+    if (settings.hold_out > 0) json["calibration"]["hold_out"] = settings.hold_out;
   }
   for (const auto& [key, value] : policy.certificate) json["certificate"][key] = value;
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

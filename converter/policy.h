@@ -6,7 +6,7 @@
 //    "group_size": 32,                             optional: of weight-only-int4
 //    "products": {"layer.0.qkv": "static", "layer.0.scores": "static", ..., "classifier": "float"},
 //    "calibration": {"texts": "builtin" or a SHA-256, "samples": 512, "observer": "mse", "smooth_quant": 0.5,
-//                    "equalize": true, "gptq": true, "bias_correction": true},      optional, and each of them
+//                    "equalize": true, "gptq": true, "bias_correction": true, "hold_out": 4},   optional, and each
 //    "certificate": {"key": "value", ...}}         optional: goes into the packed file
 #ifndef OCTOBERT_CONVERTER_POLICY_H_
 #define OCTOBERT_CONVERTER_POLICY_H_

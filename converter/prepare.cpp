@@ -31,6 +31,7 @@ Calibration run_calibration(const std::filesystem::path& checkpoint, const Conve
     if (options.progress) options.progress({"calibrate", "tokens", done, total});
   };
   CalibrationTexts texts = read_calibration_texts(file);
+  leave_out_held(texts, settings.hold_out);
   report(0, 1);
   OpenOptions open;
   open.executor = std::shared_ptr<Executor>(std::shared_ptr<void>(), &executor);
@@ -75,8 +76,9 @@ void warn_if_other_texts(const Policy* policy, const Calibration& calibration, s
 
 }  // namespace
 
-CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options) {
-  CalibrationSettings settings = defaults_of(plan);
+CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options,
+                                     bool int8_checkpoint) {
+  CalibrationSettings settings = int8_checkpoint ? CalibrationSettings{} : defaults_of(plan);
   if (policy != nullptr && policy->calibration) settings = *policy->calibration;
   if (options.samples) settings.samples = *options.samples;
   if (options.observer) settings.observer = parse_observer(*options.observer);
@@ -92,8 +94,9 @@ CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, con
   return settings;
 }
 
-Preparation prepare(const std::filesystem::path& checkpoint, uint32_t layer_count, const ConvertOptions& options,
-                    const ConvertInputs& inputs, Executor& executor) {
+Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options, const ConvertInputs& inputs,
+                    Executor& executor) {
+  const uint32_t layer_count = checkpoint.config().layer_count;
   Preparation result;
   std::optional<Policy> read;
   if (inputs.policy == nullptr && !options.policy.empty()) read = read_policy(options.policy);
@@ -102,11 +105,11 @@ Preparation prepare(const std::filesystem::path& checkpoint, uint32_t layer_coun
   if (policy != nullptr) result.certificate = policy->certificate;
   const std::string texts = inputs.calibration ? "" : texts_for(result.plan, policy, options.calibration);
   if (inputs.calibration == nullptr && texts.empty()) return result;
-  result.settings = resolve_settings(result.plan, policy, options.calibration);
+  result.settings = resolve_settings(result.plan, policy, options.calibration, !checkpoint.quantization().empty());
   result.calibration = inputs.calibration;
   if (inputs.calibration == nullptr) {
     result.own = std::make_unique<Calibration>(
-        run_calibration(checkpoint, options, texts, *result.settings, executor, result.warnings));
+        run_calibration(checkpoint.folder(), options, texts, *result.settings, executor, result.warnings));
     result.calibration = result.own.get();
   }
   warn_if_other_texts(policy, *result.calibration, result.warnings);
@@ -141,6 +144,7 @@ std::vector<std::string> Preparation::strings() const {
     add("calibration.equalize", yes_no(settings->equalize));
     add("calibration.gptq", yes_no(settings->gptq));
     add("calibration.bias_correction", yes_no(settings->bias_correction));
+    if (settings->hold_out > 0) add("calibration.hold_out", std::to_string(settings->hold_out));
   }
   for (const auto& [key, value] : certificate) add("certificate." + key, value);
   return strings;

@@ -3,14 +3,13 @@
 #ifndef OCTOBERT_CONVERTER_PREPARE_H_
 #define OCTOBERT_CONVERTER_PREPARE_H_
 
-#include <cstdint>
-#include <filesystem>
-#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "converter/checkpoint.h"
 #include "converter/convert.h"
 #include "converter/plan.h"
 #include "converter/settings.h"
@@ -31,14 +30,15 @@ struct Preparation {
   std::vector<std::string> strings() const;
 };
 
-// The settings for a plan: the scheme's own, changed by the policy's, changed by the options'. Throws
-// Error(kInvalidInput).
-CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options);
+// The settings for a plan: the scheme's own (nothing that changes weights, if the checkpoint brings int8 weights), or
+// the policy's, changed by the options'. Throws Error(kInvalidInput).
+CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options,
+                                     bool int8_checkpoint = false);
 
 // Reads policy and texts, calibrates. Throws what read_policy, make_plan, read_calibration_texts and calibrate throw;
 // Error(kInvalidInput) for static products without texts, and settings without.
-Preparation prepare(const std::filesystem::path& checkpoint, uint32_t layer_count, const ConvertOptions& options,
-                    const ConvertInputs& inputs, Executor& executor);
+Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options, const ConvertInputs& inputs,
+                    Executor& executor);
 
 }  // namespace octobert::converter
 

@@ -227,6 +227,7 @@ std::string step_chart(const ReportData& data) {
   const ChartRange x_range = widened(left->x, right->x);
   const ChartRange y_range = budget ? widened(std::min(low->y, *data.step_budget), std::max(high->y, *data.step_budget))
                                     : widened(low->y, high->y);
+  if (!is_drawable(x_range) || !is_drawable(y_range)) return "";
   const Scale x(x_range, kFrame.left, kFrame.right), y(y_range, kFrame.bottom, kFrame.top);
   std::string out = open_svg(kWidth, kHeight, "Time and accuracy as products are rolled back");
   out += axes(kFrame, x_range, y_range, x, y);

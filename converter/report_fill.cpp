@@ -33,17 +33,24 @@ ReportHistogram histogram_of(std::span<const float> values) {
   return histogram;
 }
 
-ReportSite weight_site(std::string name, const LinearFloats& linear) {
+// scheme: of the product, "" if it is not known.
+ReportSite weight_site(std::string name, const std::string& scheme, const LinearFloats& linear) {
   const auto n = static_cast<size_t>(linear.n), k = static_cast<size_t>(linear.k);
+  ReportSite site{.name = std::move(name),
+                  .kind = ReportSite::Kind::kWeights,
+                  .histogram = histogram_of(linear.weight),
+                  .ranges = {},
+                  .note = fmt::format("{} × {}", n, k)};
+  if (scheme.empty() || scheme == "float") return site;
   std::vector<double> channels;
   for (size_t i = 0; i < n; ++i) channels.push_back(absmax(std::span(linear.weight).subspan(i * k, k)));
   std::sort(channels.begin(), channels.end());
   const double median = channels[n / 2], widest = channels.back();
-  return {.name = std::move(name),
-          .kind = ReportSite::Kind::kWeights,
-          .histogram = histogram_of(linear.weight),
-          .ranges = {{"median channel", -median, median}, {"widest", -widest, widest}},
-          .note = fmt::format("{} × {}, a scale a channel", n, k)};
+  site.ranges = {{"median channel", -median, median}, {"widest", -widest, widest}};
+  site.note += scheme == "weight-only-int4"       ? ", int4, a scale a group"
+               : scheme == "weight-only-codebook" ? ", 16 values, a scale a channel"
+                                                  : ", int8, a scale a channel";
+  return site;
 }
 
 // ---- changed words ----
@@ -89,9 +96,11 @@ ReportExample example_of(const Engine& engine, const std::string& text, size_t w
 void add_scores(const std::string& source, const Comparison& comparison, ReportData& report) {
   using Unit = ReportMetric::Unit;
   const EntityCounts &reference = comparison.reference.all, &model = comparison.model.all;
-  report.metrics.push_back({source, "F1", reference.f1(), model.f1(), Unit::kShare,
-                            fmt::format("of {} entities {} right, by the float model {}", model.expected, model.correct,
-                                        reference.correct)});
+  report.metrics.push_back(
+      {source, "F1", reference.f1(), model.f1(), Unit::kShare,
+       fmt::format("of {} entities the float model alone has {} right, this one alone {}: "
+                   "McNemar p = {:.2g}",
+                   model.expected, comparison.paired.lost, comparison.paired.gained, comparison.paired.p_value())});
   report.metrics.push_back({source, "precision", reference.precision(), model.precision(), Unit::kShare, ""});
   report.metrics.push_back({source, "recall", reference.recall(), model.recall(), Unit::kShare, ""});
   for (const auto& [type, counts] : comparison.reference.by_type) {
@@ -128,18 +137,21 @@ void add_model_file(const ModelFile& file, ReportData& report) {
 void add_weights(const std::filesystem::path& checkpoint, const std::filesystem::path& labels, ReportData& report) {
   const Checkpoint source(checkpoint, labels);
   report.source_bytes = source.weight_bytes();
+  const auto add = [&report](std::string name, const LinearFloats& linear) {
+    const auto product = std::find_if(report.products.begin(), report.products.end(),
+                                      [&name](const auto& entry) { return entry.first == name; });
+    const std::string scheme = product == report.products.end() ? "" : product->second;
+    report.sites.push_back(weight_site(std::move(name), scheme, linear));
+  };
   LayerFloats floats;
   for (uint32_t layer = 0; layer < source.config().layer_count; ++layer) {
     floats.read(source, layer);
-    const auto add = [&](const char* part, const LinearFloats& linear) {
-      report.sites.push_back(weight_site(fmt::format("layer.{}.{}", layer, part), linear));
-    };
-    add("qkv", floats.qkv);
-    add("attention_output", floats.attention_output);
-    add("ffn1", floats.ffn1);
-    add("ffn2", floats.ffn2);
+    add(fmt::format("layer.{}.qkv", layer), floats.qkv);
+    add(fmt::format("layer.{}.attention_output", layer), floats.attention_output);
+    add(fmt::format("layer.{}.ffn1", layer), floats.ffn1);
+    add(fmt::format("layer.{}.ffn2", layer), floats.ffn2);
   }
-  report.sites.push_back(weight_site("classifier", read_classifier(source)));
+  add("classifier", read_classifier(source));
 }
 
 void add_comparison(const std::string& source, const Comparison& comparison, const Engine& engine,
@@ -152,6 +164,19 @@ void add_comparison(const std::string& source, const Comparison& comparison, con
        comparison.agreement(),
        ReportMetric::Unit::kShare,
        fmt::format("{} of {} words have the float model's label", comparison.same_label, comparison.words)});
+  report.metrics.push_back(
+      {source,
+       "agreement of entities",
+       {},
+       comparison.entities.f1(),
+       ReportMetric::Unit::kShare,
+       fmt::format("F1 as if the float model's {} entities were the truth", comparison.entities.expected)});
+  report.metrics.push_back({source,
+                            "divergence",
+                            {},
+                            comparison.mean_divergence(),
+                            ReportMetric::Unit::kNumber,
+                            "Kullback-Leibler, of the label distributions, nats a word"});
   if (comparison.labelled) add_scores(source, comparison, report);
   if (report.sqnr.empty()) report.sqnr = comparison.sqnr;
   report.changed_words += comparison.changed.size();

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "converter/calibrate.h"
 #include "converter/compare.h"
 #include "converter/report_data.h"
+#include "engine/model.h"
 #include "engine/model_file.h"
 
 namespace octobert::converter {
@@ -16,9 +18,14 @@ namespace octobert::converter {
 // The file's size, scheme, products, provenance and what the converter measured.
 void add_model_file(const ModelFile& file, ReportData& report);
 
-// The float weights of every product: histograms, and the ranges of their channels. Reads the checkpoint once more, a
+// The float weights of every product: histograms, and the ranges of their channels where report.products (call
+// add_model_file() before) says that they were quantized. Reads the checkpoint once more, a
 // layer at a time; labels: as Checkpoint takes it. Throws what Checkpoint throws.
 void add_weights(const std::filesystem::path& checkpoint, const std::filesystem::path& labels, ReportData& report);
+
+// The inputs of every product as calibrate() has seen them (of the float model, over whatever texts): histograms, and
+// over them the ranges that `model` has fixed. Channels that a product multiplies first are multiplied here as well.
+void add_activations(const Calibration& seen, const BertModel& model, ReportData& report);
 
 // Agreement, scores and changed words on one source: its texts, or sentences where there are none. engine: the model
 // that was compared, for its tokenizer and label names.

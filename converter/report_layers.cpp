@@ -17,7 +17,9 @@ struct SqnrLines {
   ChartRange x{0, 1}, y{0, 1};
 };
 
-// Equal results are infinitely many decibels: not in the lines.
+// What can be drawn: equal results are infinitely many decibels; a million is nothing that floats can have.
+bool is_drawable(double decibel) { return std::abs(decibel) < 1e6; }
+
 SqnrLines sqnr_lines(const ReportData& data, const Grid& grid) {
   SqnrLines result;
   double low = 1e300, high = -1e300;
@@ -25,7 +27,7 @@ SqnrLines sqnr_lines(const ReportData& data, const Grid& grid) {
     auto& line = result.lines.emplace_back();
     for (const int layer : grid.layers) {
       const auto found = grid.index.find({layer, part});
-      if (found == grid.index.end() || !std::isfinite(data.sqnr[found->second].decibel)) continue;
+      if (found == grid.index.end() || !is_drawable(data.sqnr[found->second].decibel)) continue;
       line.push_back({static_cast<double>(layer), data.sqnr[found->second].decibel});
       low = std::min(low, line.back().y);
       high = std::max(high, line.back().y);
@@ -41,7 +43,7 @@ SqnrLines sqnr_lines(const ReportData& data, const Grid& grid) {
 }
 
 std::string decibel_text(double value) {
-  return std::isfinite(value) ? fmt::format("{:.1f}", value) : std::isnan(value) ? "not a number" : "exact";
+  return std::isfinite(value) ? fmt::format("{:.1f}", value) : value > 0 ? "exact" : "not a number";
 }
 
 // A place that is in no layer.
@@ -86,7 +88,7 @@ std::string sqnr_body(const ReportData& data) {
   if (!grid.layers.empty())
     out += grid_table(grid, "dB, by layer and place; the stronger the colour, the noisier", "heat", [&](size_t i) {
       const double value = data.sqnr[i].decibel;
-      const double share = std::isfinite(value) ? (lines.y.high - value) / (lines.y.high - lines.y.low) : 0;
+      const double share = share_of(lines.y.high - value, lines.y.high - lines.y.low);
       return fmt::format("<td style=\"--v:{:.3f}\">{}</td>", share, decibel_text(value));
     });
   for (const LayerSqnr& entry : data.sqnr) {

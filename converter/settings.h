@@ -15,6 +15,7 @@ struct CalibrationSettings {
   bool equalize = false;
   bool gptq = false;
   bool bias_correction = false;
+  size_t hold_out = 0;  // every so-manieth text of the file is left for evaluation; 0: none
   friend bool operator==(const CalibrationSettings&, const CalibrationSettings&) = default;
 };
 

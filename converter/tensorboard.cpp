@@ -24,13 +24,16 @@ constexpr std::array<uint32_t, 256> crc_table() {
 }
 
 // ---- protobuf's wire format: fields of (number << 3 | wire type), then the value ----
+// As Google's writers do it: in the order of their numbers, a zero left out unless it is one of a "oneof" (fixed32).
 class Message {
  public:
   void varint(int field, uint64_t value) {
+    if (value == 0) return;
     raw_varint(tag(field, 0));
     raw_varint(value);
   }
   void fixed64(int field, double value) {
+    if (value == 0) return;
     raw_varint(tag(field, 1));
     raw_fixed(std::bit_cast<uint64_t>(value), 8);
   }
@@ -126,8 +129,8 @@ class EventFile {
     Message plugin, metadata, value = new_value(tag);
     plugin.bytes(1, "text");
     metadata.message(1, plugin);
-    value.message(9, metadata);
     value.message(8, text_tensor(markdown));
+    value.message(9, metadata);
     append_summary(0, value);
   }
   const std::string& str() const { return frames_.str(); }
@@ -222,7 +225,10 @@ void add_table(EventFile& file, const char* tag, const Row& head, const std::vec
 
 void add_texts(const ReportData& data, EventFile& file) {
   constexpr size_t kContext = 120, kMaxExamples = 200;  // bytes; the page has them all
-  std::vector<Row> model = {{"title", data.title}, {"model", data.model}, {"scheme", data.scheme}};
+  std::vector<Row> model;
+  for (const auto& [key, value] : {std::pair("title", &data.title), {"model", &data.model}, {"scheme", &data.scheme}}) {
+    if (!value->empty()) model.push_back({key, *value});
+  }
   for (const auto& [key, value] : data.provenance) model.push_back({key, value});
   for (const std::string& warning : data.warnings) model.push_back({"warning", warning});
   add_table(file, "report/model", {"what", "value"}, model);

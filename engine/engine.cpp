@@ -155,6 +155,7 @@ void Engine::Impl::logits(const PackedBatch& batch, std::span<float> logits, Ber
                             .offsets = offsets.subspan(begin, end - begin + 1)};
     const auto chunk_logits = logits.subspan(first * labels_per_token, count * labels_per_token);
     forward(hooks, model, chunk, chunk_logits, state);
+    clip_counts.add(state);
     check_finite(chunk_logits, labels_per_token, first);
     begin = end;
   }
@@ -184,6 +185,7 @@ void Engine::logits(const PackedBatch& batch, std::span<float> logits, Workspace
   impl_->logits(batch, logits, workspace.impl_->state, {.cancel = cancel});
 }
 
+std::vector<ClippedShare> Engine::clipped() const { return impl_->clip_counts.shares(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer; }
 const ModelInfo& Engine::info() const { return impl_->info; }
 std::span<const std::string> Engine::labels() const { return impl_->labels; }

@@ -9,6 +9,7 @@
 
 #include "engine/analyze.h"
 #include "engine/bert.h"
+#include "engine/clip_counts.h"
 #include "engine/free_list.h"
 #include "engine/model.h"
 #include "engine/model_file.h"
@@ -35,6 +36,7 @@ struct Engine::Impl {
 
   ModelFile file;
   BertModel model;  // views into file
+  ClipCounts clip_counts{model};
   Tokenizer tokenizer;
   std::vector<std::string> labels;
   ModelInfo info;

@@ -10,6 +10,7 @@
 #include "kernels/cpu.h"
 #include "kernels/dispatch.h"
 #include "kernels/layout.h"
+#include "tests/static_model.h"
 #include "tests/tiny_model.h"
 
 namespace octobert::test {
@@ -22,8 +23,20 @@ using Rows = std::vector<Row>;
 // What the packed weights mean, whatever the scheme.
 double weight(const Linear& l, size_t n, size_t k) {
   const auto depth = static_cast<size_t>(l.k);
-  if (l.scheme == Scheme::kFloat) return l.weight_f32[packed_f32_offset(n, k, depth)];
-  return double{l.scale[n]} * l.weight_s8[packed_s8_offset(n, k, depth)];
+  const size_t lane = (k / 8 * 16 + n % 16) * 4 + k % 8 / 2;  // of 4-bit weights, in their panel
+  const auto nibble = [&] { return l.weight_4bit[n / 16 * packed_4bit_panel_bytes(depth) + lane] >> (k % 2 * 4) & 15; };
+  switch (l.scheme) {
+    case Scheme::kFloat:
+      return l.weight_f32[packed_f32_offset(n, k, depth)];
+    case Scheme::kCodebook:
+      return double{l.scale[n]} * l.codebook[nibble()];
+    case Scheme::kWeightOnlyInt4: {
+      const size_t group = k / static_cast<size_t>(l.group_size), padded = padded_outputs(static_cast<size_t>(l.n));
+      return double{l.group_scale[group * padded + n]} * (nibble() < 8 ? nibble() : nibble() - 16);
+    }
+    default:  // what the input is multiplied by, the weights make good
+      return double{l.scale[n]} * l.weight_s8[packed_s8_offset(n, k, depth)] * (l.input_inv ? l.input_inv[k] : 1.0f);
+  }
 }
 
 Row project(const Linear& l, const Row& x) {
@@ -171,7 +184,61 @@ TEST_P(Reference, IsMet) {
 }
 INSTANTIATE_TEST_SUITE_P(Float, Reference, testing::ValuesIn(shapes(Scheme::kFloat)));
 INSTANTIATE_TEST_SUITE_P(WeightOnly, Reference, testing::ValuesIn(shapes(Scheme::kWeightOnly)));
+INSTANTIATE_TEST_SUITE_P(Int4, Reference, testing::ValuesIn(shapes(Scheme::kWeightOnlyInt4)));
+INSTANTIATE_TEST_SUITE_P(Codebook, Reference, testing::ValuesIn(shapes(Scheme::kCodebook)));
 INSTANTIATE_TEST_SUITE_P(Dynamic, Reference, testing::ValuesIn(shapes(Scheme::kDynamic)));
+
+std::vector<TinySpec> smoothed_shapes() {
+  std::vector<TinySpec> specs = shapes(Scheme::kDynamic);
+  for (TinySpec& spec : specs) spec.smoothed = true;
+  return specs;
+}
+INSTANTIATE_TEST_SUITE_P(Smoothed, Reference, testing::ValuesIn(smoothed_shapes()));
+
+// Ranges found on other texts than those that are compared. Every product rounds to 255 levels of its range over all
+// tokens, where dynamic ones have the token's own: coarser by the ratio of the two, 2 to 3 here.
+TEST(Bert, StaticIsCloseToTheFloatModelItWasMadeFrom) {
+  for (const TinySpec& spec : shapes(Scheme::kFloat)) {
+    const TinyModel tiny(spec);
+    const RandomBatch calibration(spec, {64, 3, 30, 64, 17, 50}, 3), texts(spec, {1, 5, 17, 64, 2, 40}, 7);
+    const StaticModel fixed(tiny.model(), calibration.batch());
+    const auto expected = run(tiny.model(), texts.batch()), found = run(fixed.model(), texts.batch());
+    double error = 0, signal = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+      error += std::pow(double{expected[i]} - double{found[i]}, 2);
+      signal += std::pow(double{expected[i]}, 2);
+    }
+    EXPECT_LE(error, 1e-3 * signal) << describe(spec) << ": " << 10 * std::log10(signal / error) << " dB";
+  }
+}
+
+TEST(Bert, StaticCountsWhatItClips) {
+  const TinyModel tiny({.hidden = 64, .heads = 4, .intermediate = 256, .scheme = Scheme::kFloat});
+  const RandomBatch texts(tiny.spec(), {30, 64, 9}, 7);
+  const size_t sites = 2 * kClipSites + 1;
+  const auto clipped = [&](float margin, Executor* executor, bool watched) {
+    const StaticModel fixed(tiny.model(), texts.batch(), margin);
+    std::vector<float> logits(texts.ids.size() * tiny.spec().labels);
+    BertState state;
+    const Observer nothing = [](const Intermediate&) {};
+    forward(
+        {.kernels = &best_table(detect_cpu_features()), .executor = executor, .observer = watched ? &nothing : nullptr},
+        fixed.model(), texts.batch(), logits, state);
+    std::vector<uint64_t> counts;
+    for (size_t i = 0; i < sites; ++i) counts.push_back(state.clipped(i));
+    return counts;
+  };
+  // In the range that was found on these texts: nothing, at the first site at least, before any rounding.
+  EXPECT_EQ(clipped(1.0f, nullptr, false)[0], 0u);
+  const auto half = clipped(0.5f, nullptr, false);
+  ThreadPool pool(3);
+  EXPECT_EQ(clipped(0.5f, &pool, false), half);
+  EXPECT_EQ(clipped(0.5f, &pool, true), half);  // where floats are made first, for an observer
+  for (size_t i = 0; i < sites; ++i) {
+    if (kCountClipped) EXPECT_GT(half[i], 0u) << "site " << i;
+    EXPECT_LT(half[i], texts.ids.size() * 256 / 2) << "site " << i;
+  }
+}
 
 TEST(Bert, EveryProductMayHaveItsOwnScheme) {
   constexpr Scheme kF = Scheme::kFloat, kW = Scheme::kWeightOnly, kD = Scheme::kDynamic;
@@ -213,7 +280,7 @@ TEST(Bert, SliceOfALongerBatch) {
 }
 
 TEST(Bert, ObserverSeesEveryResultAndChangesNothing) {
-  for (const Scheme scheme : {Scheme::kFloat, Scheme::kWeightOnly, Scheme::kDynamic}) {
+  for (const Scheme scheme : {Scheme::kFloat, Scheme::kWeightOnly, Scheme::kDynamic, Scheme::kStatic}) {
     const TinyModel tiny({.scheme = scheme});
     const RandomBatch random(tiny.spec(), {20, 40, 50}, 5);
     const int tokens = 110;

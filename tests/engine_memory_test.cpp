@@ -48,7 +48,8 @@ std::vector<int> random_lengths(std::mt19937& random, const TinySpec& spec, int 
 }
 
 TEST(EngineMemory, WarmCallAllocatesNothing) {
-  for (const auto scheme : {format::Scheme::kFloat, format::Scheme::kWeightOnly, format::Scheme::kDynamic}) {
+  for (const auto scheme : {format::Scheme::kFloat, format::Scheme::kWeightOnly, format::Scheme::kDynamic,
+                            format::Scheme::kStatic, format::Scheme::kCodebook}) {
     const TinyModel tiny({.layers = 3, .scheme = scheme});
     const auto bytes = tiny.pack();
     for (const int threads : {1, 2, 3}) {

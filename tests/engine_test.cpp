@@ -37,7 +37,8 @@ void expect_equal_bits(std::span<const float> a, std::span<const float> b, const
 }
 
 std::vector<TinySpec> models() {
-  constexpr Scheme kF = Scheme::kFloat, kW = Scheme::kWeightOnly, kD = Scheme::kDynamic;
+  constexpr Scheme kF = Scheme::kFloat, kW = Scheme::kWeightOnly, kD = Scheme::kDynamic, kS = Scheme::kStatic,
+                   k4 = Scheme::kWeightOnlyInt4, kC = Scheme::kCodebook;
   return {{.scheme = kF},
           {.scheme = kW},
           {.scheme = kD},
@@ -60,7 +61,28 @@ std::vector<TinySpec> models() {
            .layers = 2,
            .heads = 5,
            .intermediate = 72,
-           .products = {kF, kD, kD, kW, kD, kF, kD, kF, kF, kD, kF, kD, kW}}};
+           .products = {kF, kD, kD, kW, kD, kF, kD, kF, kF, kD, kF, kD, kW}},
+          {.scheme = kS},
+          {.scheme = k4},
+          {.scheme = kC},
+          {.scheme = kD, .smoothed = true},
+          {.hidden = 70, .layers = 2, .heads = 7, .intermediate = 111, .labels = 19, .scheme = kS},
+          {.hidden = 33,
+           .layers = 3,
+           .heads = 11,
+           .intermediate = 65,
+           .labels = 1,
+           .activation = Activation::kRelu,
+           .scheme = kS},
+          {.hidden = 96, .layers = 2, .heads = 3, .intermediate = 384, .scheme = kS},
+          // Every kind of product before and after a static one.
+          {.hidden = 40,
+           .layers = 5,
+           .heads = 5,
+           .intermediate = 72,
+           .products = {kD, kS, kS, kD, kS, kD, kF, kS, kS, kS, kW, kS, kS, kD, kD, kS,
+                        kD, kS, kS, kF, kF, kW, k4, kS, kS, kS, kS, kC, kS, kF, kS},
+           .smoothed = true}};
 }
 
 class SameBits : public testing::TestWithParam<TinySpec> {
@@ -121,6 +143,43 @@ TEST_P(SameBits, ForEveryNumberOfTokens) {  // block borders, one block or sever
 
 INSTANTIATE_TEST_SUITE_P(Models, SameBits, testing::ValuesIn(models()),
                          [](const auto& info) { return "model" + std::to_string(info.index); });
+
+TEST(ClippedShares, AreThoseOfTheStaticProducts) {
+  constexpr Scheme kF = Scheme::kFloat, kD = Scheme::kDynamic, kS = Scheme::kStatic;
+  const TinySpec spec{.layers = 1, .products = {kS, kS, kS, kD, kF, kS, kS}};
+  const TinyModel tiny(spec);
+  const auto bytes = tiny.pack();
+  const RandomBatch batch(spec, std::vector<int>(40, 64), 3);  // 2560 tokens: several chunks
+  std::vector<uint64_t> counts;
+  for (const int threads : {1, 3}) {
+    const Engine engine = Engine::open_memory(bytes, {.threads = threads});
+    if (!kCountClipped) {
+      EXPECT_TRUE(engine.clipped().empty());
+      continue;
+    }
+    logits_of(engine, batch);
+    const auto once = engine.clipped();
+    logits_of(engine, batch);
+    const auto twice = engine.clipped();
+    const std::vector<std::pair<std::string, uint64_t>> expected = {
+        {"layer.0.qkv", 24}, {"layer.0.scores", 72}, {"layer.0.ffn2", 40}, {"classifier", 24}};
+    ASSERT_EQ(once.size(), expected.size());
+    counts.resize(once.size());
+    for (size_t i = 0; i < once.size(); ++i) {
+      EXPECT_EQ(once[i].product, expected[i].first);
+      EXPECT_EQ(once[i].values, 2560 * expected[i].second);
+      EXPECT_GT(once[i].clipped, 0u) << once[i].product;
+      EXPECT_LT(once[i].clipped, once[i].values / 4) << once[i].product;
+      EXPECT_EQ(twice[i].values, 2 * once[i].values);
+      EXPECT_EQ(twice[i].clipped, 2 * once[i].clipped);
+      if (threads == 1) counts[i] = once[i].clipped;
+      EXPECT_EQ(once[i].clipped, counts[i]);
+    }
+  }
+  const TinyModel dynamic({});
+  const auto dynamic_bytes = dynamic.pack();
+  EXPECT_TRUE(Engine::open_memory(dynamic_bytes, {.threads = 1}).clipped().empty());
+}
 
 class EngineTest : public testing::Test {
  protected:

@@ -20,12 +20,12 @@ std::span<const std::byte> bytes_of(const auto& value) { return std::as_bytes(st
 }  // namespace
 
 std::string describe(const TinySpec& spec) {
-  static constexpr const char* kSchemes[] = {"float", "weight-only", "dynamic"};
   return "hidden " + std::to_string(spec.hidden) + ", layers " + std::to_string(spec.layers) + ", heads " +
          std::to_string(spec.heads) + ", intermediate " + std::to_string(spec.intermediate) + ", labels " +
          std::to_string(spec.labels) + ", " +
-         (spec.products.empty() ? kSchemes[static_cast<int>(spec.scheme)] : "mixed") + ", activation " +
-         std::to_string(static_cast<int>(spec.activation)) + ", seed " + std::to_string(spec.seed);
+         (spec.products.empty() ? format::scheme_name(static_cast<uint32_t>(spec.scheme)) : "mixed") +
+         (spec.smoothed ? ", smoothed" : "") + ", activation " + std::to_string(static_cast<int>(spec.activation)) +
+         ", seed " + std::to_string(spec.seed);
 }
 
 TinyModel::TinyModel(const TinySpec& spec) : spec_(spec), random_(spec.seed) {
@@ -60,6 +60,7 @@ TinyModel::TinyModel(const TinySpec& spec) : spec_(spec), random_(spec.seed) {
     EncoderLayer layer;
     layer.qkv = linear(scheme_of(product), 3 * spec.hidden, spec.hidden);
     layer.attention = scheme_of(product + 1);
+    if (layer.attention == Scheme::kStatic) add_static_attention(layer);
     layer.attention_output = linear(scheme_of(product + 3), spec.hidden, spec.hidden);
     layer.attention_norm = norm();
     layer.ffn1 = linear(scheme_of(product + 4), spec.intermediate, spec.hidden);
@@ -74,7 +75,8 @@ Scheme TinyModel::scheme_of(size_t product) const {
   if (!spec_.products.empty()) return spec_.products.at(product);
   if (product == 6 * size_t{spec_.layers}) return Scheme::kFloat;
   const bool attention = product % 6 == 1 || product % 6 == 2;
-  return attention && spec_.scheme == Scheme::kWeightOnly ? Scheme::kFloat : spec_.scheme;
+  const bool integers = spec_.scheme == Scheme::kDynamic || spec_.scheme == Scheme::kStatic;
+  return attention && !integers ? Scheme::kFloat : spec_.scheme;
 }
 
 float TinyModel::uniform(float low, float high) {
@@ -99,35 +101,104 @@ LayerNormWeights TinyModel::norm() {
   return {gamma, floats(spec_.hidden, -0.3f, 0.3f)};
 }
 
+// Zero past count, up to a multiple of 16.
+const float* TinyModel::padded_floats(size_t count, float low, float high) {
+  auto* data = allocate<float>(padded_outputs(count));
+  std::fill_n(data, padded_outputs(count), 0.0f);
+  std::generate_n(data, count, [&] { return uniform(low, high); });
+  return data;
+}
+
 Linear TinyModel::linear(Scheme scheme, uint32_t n, uint32_t k) {
   Linear linear{.scheme = scheme, .n = static_cast<int>(n), .k = static_cast<int>(k)};
-  const size_t padded = padded_outputs(n);
-  auto* bias = allocate<float>(padded);
-  std::fill_n(bias, padded, 0.0f);
-  std::generate_n(bias, n, [&] { return uniform(-0.3f, 0.3f); });
-  linear.bias = bias;
+  linear.bias = padded_floats(n, -0.3f, 0.3f);
   const float bound = 2.0f / std::sqrt(static_cast<float>(k));
-  if (scheme == Scheme::kFloat) {
-    std::vector<float> w(size_t{n} * k);
-    std::generate(w.begin(), w.end(), [&] { return uniform(-bound, bound); });
-    auto* packed = allocate<float>(packed_f32_floats(n, k));
-    pack_f32(w.data(), n, k, packed);
-    linear.weight_f32 = packed;
-    return linear;
+  switch (scheme) {
+    case Scheme::kFloat:
+      add_float_weights(linear, bound);
+      break;
+    case Scheme::kWeightOnlyInt4:
+    case Scheme::kCodebook:
+      add_4bit_weights(linear, bound);
+      break;
+    default:
+      add_int8_weights(linear, bound);
   }
-  std::vector<int8_t> w(size_t{n} * k);
+  return linear;
+}
+
+void TinyModel::add_float_weights(Linear& linear, float bound) {
+  const auto n = static_cast<size_t>(linear.n), k = static_cast<size_t>(linear.k);
+  std::vector<float> w(n * k);
+  std::generate(w.begin(), w.end(), [&] { return uniform(-bound, bound); });
+  auto* packed = allocate<float>(packed_f32_floats(n, k));
+  pack_f32(w.data(), n, k, packed);
+  linear.weight_f32 = packed;
+}
+
+void TinyModel::add_4bit_weights(Linear& linear, float bound) {
+  const auto n = static_cast<size_t>(linear.n), k = static_cast<size_t>(linear.k);
+  std::vector<int8_t> w(n * k);
+  std::generate(w.begin(), w.end(), [&] { return static_cast<int8_t>(std::floor(uniform(-8.0f, 7.99f))); });
+  auto* packed = allocate<uint8_t>(packed_4bit_bytes(n, k));
+  pack_4bit(w.data(), n, k, packed);
+  linear.weight_4bit = packed;
+  if (linear.scheme == Scheme::kCodebook) {
+    linear.codebook = floats(16, -1.0f, 1.0f);
+    linear.scale = padded_floats(n, 0.5f * bound, 1.5f * bound);
+    return;
+  }
+  linear.group_size = 16;
+  const size_t groups = (k + 15) / 16, padded = padded_outputs(n);
+  auto* scale = allocate<float>(groups * padded);
+  std::fill_n(scale, groups * padded, 0.0f);
+  for (size_t g = 0; g < groups; ++g) {
+    std::generate_n(scale + g * padded, n, [&] { return uniform(0.5f, 1.5f) * bound / 8; });
+  }
+  linear.group_scale = scale;
+}
+
+void TinyModel::add_int8_weights(Linear& linear, float bound) {
+  const auto n = static_cast<size_t>(linear.n), k = static_cast<size_t>(linear.k);
+  std::vector<int8_t> w(n * k);
   std::generate(w.begin(), w.end(), [&] { return static_cast<int8_t>(uniform(-127.99f, 127.99f)); });
   auto* packed = allocate<int8_t>(packed_s8_bytes(n, k));
   pack_s8(w.data(), n, k, packed);
-  auto* sums = allocate<int32_t>(padded);
+  auto* sums = allocate<int32_t>(padded_outputs(n));
   row_sums(w.data(), n, k, sums);
-  auto* scale = allocate<float>(padded);
-  std::fill_n(scale, padded, 0.0f);
-  std::generate_n(scale, n, [&] { return uniform(0.5f, 1.5f) * bound / 127; });
+  float step = bound / 127;
+  if (linear.scheme == Scheme::kStatic) {
+    // Activations are of order 1, with a few at 4: some are clipped. The weights take in what inv multiplies.
+    linear.input_inv = padded_floats(k, 20.0f, 45.0f);
+    linear.input_zero = static_cast<int32_t>(uniform(-30.0f, 30.0f));
+    step /= 32;
+  } else if (linear.scheme == Scheme::kDynamic && spec_.smoothed) {
+    linear.input_inv = padded_floats(k, 0.5f, 1.5f);
+  }
+  linear.scale = padded_floats(n, 0.5f * step, 1.5f * step);
   linear.weight_s8 = packed;
   linear.sum = sums;
-  linear.scale = scale;
-  return linear;
+}
+
+void TinyModel::add_static_attention(EncoderLayer& layer) {
+  const size_t d = spec_.hidden, head_dim = d / spec_.heads;
+  auto* inv = allocate<float>(padded_outputs(3 * d));
+  std::fill_n(inv, padded_outputs(3 * d), 0.0f);
+  auto* factor = allocate<float>(spec_.heads);
+  auto* value_scale = allocate<float>(d);
+  for (size_t h = 0; h < spec_.heads; ++h) {
+    const float q = uniform(25.0f, 40.0f), k = uniform(25.0f, 40.0f);
+    std::fill_n(inv + h * head_dim, head_dim, q);
+    std::fill_n(inv + d + h * head_dim, head_dim, k);
+    factor[h] = 1.0f / (q * k);
+  }
+  for (size_t c = 0; c < d; ++c) {
+    inv[2 * d + c] = uniform(25.0f, 40.0f);
+    value_scale[c] = 1.0f / inv[2 * d + c];
+  }
+  layer.qkv_output_inv = inv;
+  layer.scores_factor = factor;
+  layer.value_scale = value_scale;
 }
 
 std::vector<std::byte> TinyModel::pack(const std::vector<TestVector>& vectors) const {
@@ -139,7 +210,10 @@ std::vector<std::byte> TinyModel::pack(const std::vector<TestVector>& vectors) c
   writer.add_section(SectionType::kLabels, "labels", encode_strings(labels), true);
   writer.add_section(SectionType::kTokenizer, "tokenizer", tiny_tokenizer(spec_.vocab), true);
   std::vector<format::ProductEntry> products(6 * spec_.layers + 1);
-  for (size_t i = 0; i < products.size(); ++i) products[i].scheme = static_cast<uint32_t>(scheme_of(i));
+  for (size_t i = 0; i < products.size(); ++i) {
+    products[i].scheme = static_cast<uint32_t>(scheme_of(i));
+    if (scheme_of(i) == Scheme::kWeightOnlyInt4) products[i].group_size = 16;
+  }
   writer.add_section(SectionType::kProducts, "products", std::as_bytes(std::span(products)), true);
   writer.add_embeddings(config, model_.embeddings);
   for (uint32_t l = 0; l < spec_.layers; ++l) writer.add_layer(config, l, model_.layers[l]);

@@ -24,6 +24,7 @@ struct TinySpec {
   // One scheme a product in the file's order (attention's two always equal); empty: `scheme` for all, as the converter
   // does it (a classifier in floats, attention of weight-only models in floats).
   std::vector<format::Scheme> products = {};
+  bool smoothed = false;  // dynamic products have multipliers of their input's channels
   float layer_norm_eps = 1e-12f;
   uint32_t seed = 1;
 };
@@ -47,6 +48,11 @@ class TinyModel {
   T* allocate(size_t count);
   const float* floats(size_t count, float low, float high);
   Linear linear(format::Scheme scheme, uint32_t n, uint32_t k);
+  void add_float_weights(Linear& linear, float bound);
+  void add_4bit_weights(Linear& linear, float bound);
+  void add_int8_weights(Linear& linear, float bound);
+  void add_static_attention(EncoderLayer& layer);
+  const float* padded_floats(size_t count, float low, float high);
   LayerNormWeights norm();
   format::Scheme scheme_of(size_t product) const;
 

@@ -73,6 +73,13 @@ struct ModelInfo {
   float layer_norm_eps;
 };
 
+// What a static product has clipped of its input: values that lay outside the range that its calibration found. A share
+// that grows says that the texts are not like those of the calibration.
+struct ClippedShare {
+  std::string product;  // "layer.0.qkv", ...; "layer.0.scores": queries, keys and values, the input of attention's both
+  uint64_t values, clipped;
+};
+
 // Immutable after open; all const methods may be called from many threads at once. Results are bit for bit the
 // same for every instruction set, number of threads and batch. The library never prints, never aborts, and reads
 // neither the environment nor the locale. Calls set the floating-point control word to its default and restore it.
@@ -103,6 +110,10 @@ class OCTOBERT_API Engine {
   // Error(kInvalidInput). A non-finite logit is Error(kNumeric). A warm call allocates nothing.
   void logits(const PackedBatch& batch, std::span<float> logits, Workspace& workspace,
               const CancelToken* cancel = nullptr) const;
+
+  // One entry a static product, over all calls since the engine was opened; none if there is no static product, or the
+  // library was built without OCTOBERT_COUNT_CLIPPED.
+  std::vector<ClippedShare> clipped() const;
 
   const Tokenizer& tokenizer() const;
   const ModelInfo& info() const;

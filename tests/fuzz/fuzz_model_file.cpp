@@ -24,7 +24,8 @@ const std::vector<std::vector<std::byte>>& base_files() {
     std::vector<std::vector<std::byte>> result;
     TinySpec spec{.hidden = 8, .layers = 1, .heads = 2, .intermediate = 12, .vocab = 12, .positions = 6, .labels = 3};
     const TestVector vector{.text = "ab", .ids = {2, 4, 7, 3}, .logits = std::vector<float>(12)};
-    for (const auto scheme : {format::Scheme::kDynamic, format::Scheme::kWeightOnly, format::Scheme::kFloat}) {
+    for (const auto scheme : {format::Scheme::kDynamic, format::Scheme::kWeightOnly, format::Scheme::kFloat,
+                              format::Scheme::kStatic, format::Scheme::kWeightOnlyInt4, format::Scheme::kCodebook}) {
       spec.scheme = scheme;
       result.push_back(TinyModel(spec).pack({vector}));
     }

@@ -1,0 +1,163 @@
+// octobert tune: the fastest form of a model that stays within a budget of accuracy.
+#include "converter/tune.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "apps/calibration.h"
+#include "apps/command.h"
+#include "apps/output.h"
+#include "apps/progress.h"
+#include "apps/report.h"
+#include "converter/output_file.h"
+
+namespace octobert::apps {
+namespace {
+
+struct TuneFlags {
+  std::string checkpoint, output, policy_out, keep_best, labels;
+  std::vector<std::string> texts, conll;
+  std::optional<double> max_f1_points, min_agreement;
+  converter::TuneOptions options;
+  ReportOptions report;
+  bool quiet = false;
+};
+
+void write_whole(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  OutputFile file(path);
+  file.append(bytes);
+  file.commit();
+}
+
+std::filesystem::path policy_path(const TuneFlags& flags, const std::string& model) {
+  if (!flags.policy_out.empty()) return flags.policy_out;
+  return std::filesystem::path(model).replace_extension(".policy.json");
+}
+
+std::string measures(const std::string& name, const converter::Comparison& c) {
+  std::string text = fmt::format("  {:<14} {:>8.3f} % of {} words, {:.2f} % of entities, KL divergence {:.2g}\n", name,
+                                 100 * c.agreement(), c.words, 100 * c.entities.f1(), c.mean_divergence());
+  if (!c.labelled) return text;
+  return text +
+         fmt::format(
+             "  {:<14} F1 {:.2f} (float {:.2f}); {} entities right to wrong, {} wrong to right, McNemar p = {:.2g}\n",
+             "", 100 * c.model.all.f1(), 100 * c.reference.all.f1(), c.paired.lost, c.paired.gained,
+             c.paired.p_value());
+}
+
+std::string summary(const converter::TuneResult& result, const std::string& written) {
+  std::string text = written.empty() ? "nothing is written\n" : written + "\n";
+  text += "rolled back from static: " + result.policy.certificate.at("rolled_back") + "\n";
+  text += "agreement with the float model:\n" + measures("tuned on", result.measure.tuned) +
+          measures("held out", result.measure.held_out);
+  text += fmt::format("milliseconds for {} tokens:", result.timed_tokens);
+  for (const auto& time : result.times) text += fmt::format("  {} {:.2f}", time.name, time.milliseconds);
+  return text + "\n";
+}
+
+// The model and its policy, under the output's name or --keep-best's. Returns what was written, for people.
+std::string write_result(const TuneFlags& flags, const converter::TuneResult& result) {
+  const std::string& model = result.met ? flags.output : flags.keep_best;
+  if (model.empty()) return {};
+  const std::filesystem::path policy = policy_path(flags, model);
+  const std::string json = converter::policy_json(result.policy);
+  write_whole(model, result.model);
+  write_whole(policy, std::as_bytes(std::span(json)));
+  return fmt::format("{}: {:.1f} MB; policy in {}", model, static_cast<double>(result.model.size()) / 1e6,
+                     policy.string());
+}
+
+int run_tune(const TuneFlags& flags) {
+  check_report_options(flags.report);
+  converter::TuneOptions options = flags.options;
+  options.texts.assign(flags.texts.begin(), flags.texts.end());
+  options.conll.assign(flags.conll.begin(), flags.conll.end());
+  options.min_agreement = flags.min_agreement;
+  if (flags.max_f1_points) options.max_f1_loss = *flags.max_f1_points / 100;
+  options.convert.labels = flags.labels;
+  converter::TuneResult result;
+  {
+    Progress progress(flags.quiet);
+    options.convert.progress = [&progress](const ConvertProgress& p) {
+      progress.update(p.stage, p.item, p.done, p.total);
+    };
+    result = converter::tune(flags.checkpoint, options);
+  }
+  for (const std::string& warning : result.report.warnings) print_message("warning: " + warning);
+  if (!result.met) {
+    print_message("no choice of schemes stays within the budget; the best that was found:");
+  }
+  const std::string written = write_result(flags, result);
+  result.report.model = std::filesystem::path(flags.output).filename().string();
+  if (flags.report.wanted()) write_reports(flags.report, result.report);
+  if (!flags.quiet || !result.met) {
+    Output output;
+    output.text() = summary(result, written);
+    output.flush();
+  }
+  return result.met ? kExitOk : kExitBarNotMet;
+}
+
+constexpr const char* kExamples = R"(Examples:
+  octobert tune my-checkpoint -o my.octo --text texts.txt --min-agreement 0.997
+  octobert tune models/minilm-ner -o ner.octo --conll train.tsv --max-f1-loss 0.1 --report tuned
+  octobert convert models/minilm-ner -o same.octo --policy ner.policy.json --calibrate train.tsv
+
+Begins with every product in the fastest scheme, static; rolls back to dynamic, weight-only or float what harms most
+for the time that it saves, until the budget holds. Every 4th text is held out: neither calibrated on nor tuned on; the
+budget must hold there too. The policy names each product's scheme and the settings of calibration: convert makes the
+same bytes of it and the same text, on any machine.
+
+Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if no choice stays within the budget: nothing is
+written then but what --keep-best asks for.)";
+
+void add_budget(CLI::App& command, TuneFlags& flags) {
+  command.add_option("--text", flags.texts, "Texts like those that the model will see: lines, or .jsonl")
+      ->type_name("F");
+  auto* conll =
+      command.add_option("--conll", flags.conll, "Sentences with labels: WORD TAB LABEL, an empty line after each")
+          ->type_name("F");
+  command
+      .add_option("--max-f1-loss", flags.max_f1_points, "Points of F1 by entity that may be lost: 0.1 is 0.001 of 1")
+      ->check(CLI::Range(0.0, 100.0).description(""))
+      ->needs(conll)
+      ->type_name("POINTS");
+  command
+      .add_option("--min-agreement", flags.min_agreement, "Least share (0 to 1) of words with the float model's label")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->type_name("X");
+  command.final_callback([&flags] {
+    if (flags.texts.empty() && flags.conll.empty()) throw CLI::RequiredError("--text or --conll");
+    if (!flags.max_f1_points && !flags.min_agreement) throw CLI::RequiredError("--max-f1-loss or --min-agreement");
+  });
+}
+
+}  // namespace
+
+void add_tune(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<TuneFlags>();
+  CLI::App* command = app.add_subcommand("tune", "The fastest form of a model within a budget of accuracy");
+  command->footer(kExamples);
+  command->add_option("CHECKPOINT", flags->checkpoint, "Folder of the checkpoint, as for convert")
+      ->required()
+      ->type_name("DIR");
+  command->add_option("-o,--output", flags->output, "The packed file")->required()->type_name("M.octo");
+  add_budget(*command, *flags);
+  command->add_option("--policy-out", flags->policy_out, "The policy; default: M.policy.json beside the model")
+      ->type_name("P.json");
+  command->add_option("--keep-best", flags->keep_best, "If the budget can't be met: write the best found here")
+      ->type_name("M.octo");
+  command->add_option("--labels", flags->labels, "Label names, one a line, instead of the checkpoint's")
+      ->type_name("F");
+  command->add_flag("--allow-padded-vocabulary", flags->options.convert.allow_padded_vocabulary, "As for convert");
+  add_calibration_options(*command, flags->options.convert.calibration);
+  add_report_options(*command, flags->report);
+  command->add_flag("--quiet", flags->quiet, "No progress and no summary");
+  add_threads_option(*command, flags->options.convert.threads);
+  add_isa_option(*command, flags->options.convert.isa);
+  command->callback([flags, &action] { action = [flags] { return run_tune(*flags); }; });
+}
+
+}  // namespace octobert::apps

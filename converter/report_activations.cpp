@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "converter/report_fill.h"
+
+namespace octobert::converter {
+namespace {
+
+constexpr int kBins = 80;
+
+// The multipliers of a static product's input over their median, as divisors: what is left is in the unit of the
+// values, and equal multipliers are all 1.
+std::vector<float> channel_scales(const Linear& product, double median) {
+  std::vector<float> scales;
+  for (int i = 0; i < product.k; ++i) scales.push_back(static_cast<float>(median / product.input_inv[i]));
+  return scales;
+}
+
+double median_of(const float* values, int count) {
+  std::vector<float> sorted(values, values + count);
+  const auto middle = sorted.begin() + count / 2;
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  return *middle;
+}
+
+// with_range: the product reads what was seen, times its multipliers.
+ReportSite activation_site(std::string name, const SiteStatistics& seen, const Linear& product, bool with_range) {
+  ReportSite site{
+      .name = std::move(name), .kind = ReportSite::Kind::kActivations, .histogram = {}, .ranges = {}, .note = {}};
+  std::vector<float> scales;
+  if (product.scheme == format::Scheme::kStatic && with_range) {
+    const double inv = median_of(product.input_inv, product.k);
+    scales = channel_scales(product, inv);
+    // Codes are -127 to 127 (docs/NUMERICS.md).
+    site.ranges = {{"chosen", (-127.0 - product.input_zero) / inv, (127.0 - product.input_zero) / inv}};
+    const bool equal = std::all_of(product.input_inv, product.input_inv + product.k,
+                                   [&](float value) { return value == product.input_inv[0]; });
+    site.note = fmt::format("fixed, zero point {}{}", product.input_zero, equal ? "" : "; a multiplier a channel");
+  } else if (product.scheme == format::Scheme::kStatic) {
+    site.note = "fixed, of channels that the weights before it have rescaled";
+  } else if (product.scheme == format::Scheme::kDynamic) {
+    site.note = "a scale a token";
+  } else {
+    site.note = "read as floats";
+  }
+  const Histogram histogram = merged_histogram(seen, 0, seen.columns(), scales, kBins);
+  site.histogram.low = histogram.lo;
+  site.histogram.high = histogram.hi;
+  for (const double count : histogram.counts)
+    site.histogram.counts.push_back(static_cast<uint64_t>(std::llround(count)));
+  return site;
+}
+
+}  // namespace
+
+void add_activations(const Calibration& seen, const BertModel& model, ReportData& report) {
+  for (size_t i = 0; i < std::min(seen.layers.size(), model.layers.size()); ++i) {
+    const LayerCalibration& sites = seen.layers[i];
+    const EncoderLayer& layer = model.layers[i];
+    const auto add = [&](const char* part, const Site& site, const Linear& product, bool with_range) {
+      report.sites.push_back(
+          activation_site(fmt::format("layer.{}.{}", i, part), site.statistics, product, with_range));
+    };
+    add("qkv", sites.qkv_input, layer.qkv, true);
+    // The converter may have scaled V's channels, and so the context's, against attention_output's columns.
+    add("attention_output", sites.context, layer.attention_output, false);
+    add("ffn1", sites.attention_norm, layer.ffn1, true);
+    add("ffn2", sites.ffn1, layer.ffn2, true);
+  }
+  if (seen.classifier_input) {
+    report.sites.push_back(activation_site("classifier", seen.classifier_input->statistics, model.classifier, true));
+  }
+}
+
+}  // namespace octobert::converter

@@ -1,0 +1,364 @@
+#include "converter/tune.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+
+#include "converter/convert.h"
+#include "converter/prepare.h"
+#include "converter/report_fill.h"
+#include "converter/tune_model.h"
+#include "converter/tune_search.h"
+#include "converter/tune_texts.h"
+#include "engine/engine_access.h"
+#include "octobert/error.h"
+
+namespace octobert::converter {
+namespace {
+
+using format::Scheme;
+
+// What is switched as one: a member of LayerPlan. In the order in which BERTs are known to hurt; it decides between
+// units that are worth the same, and what is looked at first.
+struct Part {
+  const char* name;
+  Scheme LayerPlan::*scheme;
+};
+constexpr Part kParts[] = {{"ffn2", &LayerPlan::ffn2},
+                           {"ffn1", &LayerPlan::ffn1},
+                           {"attention_output", &LayerPlan::attention_output},
+                           {"qkv", &LayerPlan::qkv},
+                           {"scores", &LayerPlan::attention}};  // and context, which goes with it
+
+constexpr size_t kTimedTokens = 512, kTimedRounds = 4;
+constexpr size_t kMostTrials = 16;  // of faster options at the end
+
+// Attention has no weights of its own to keep as int8.
+bool has_option(const Part& part, Scheme scheme) {
+  return part.scheme != &LayerPlan::attention || scheme != Scheme::kWeightOnly;
+}
+
+void check_options(const TuneOptions& options) {
+  const auto fail = [](const std::string& what) { throw Error(ErrorCode::kInvalidInput, what); };
+  const auto fraction = [](double x) { return x >= 0 && x <= 1; };
+  if (options.texts.empty() && options.conll.empty()) fail("tune: no texts");
+  if (!options.min_agreement && !options.max_f1_loss) fail("tune: no budget");
+  if (options.min_agreement && !fraction(*options.min_agreement)) {
+    fail(fmt::format("min_agreement is {}, expected a fraction from 0 to 1", *options.min_agreement));
+  }
+  if (options.max_f1_loss && !fraction(*options.max_f1_loss)) {
+    fail(fmt::format("max_f1_loss is {}, expected a fraction from 0 to 1", *options.max_f1_loss));
+  }
+  if (options.max_f1_loss && options.conll.empty()) fail("a budget of F1 needs texts with labels");
+}
+
+Verdict judge(const TuneOptions& options, const Comparison& comparison) {
+  double margin = std::numeric_limits<double>::infinity();
+  if (options.min_agreement) margin = comparison.agreement() - *options.min_agreement;
+  if (options.max_f1_loss) margin = std::min(margin, *options.max_f1_loss - comparison.f1_loss());
+  return {margin >= 0, margin};
+}
+
+class Tuner {
+ public:
+  Tuner(const std::filesystem::path& checkpoint, const TuneOptions& options)
+      : options_(options),
+        folder_(checkpoint),
+        checkpoint_(checkpoint, options.convert.labels),
+        reference_(checkpoint, open_options(options)),
+        layers_(checkpoint_.config().layer_count),
+        files_(read_tune_files(options, reference_.engine())) {
+    total_ = layers_ * (std::size(kParts) * 4 + 2) + kMostTrials + 8;
+    result_.report.warnings = files_.warnings;
+    settings_ = resolve_settings(uniform(Scheme::kStatic), nullptr, options.convert.calibration,
+                                 !checkpoint_.quantization().empty());
+  }
+
+  TuneResult run() {
+    calibrate_model();
+    step("pack", "every product in every scheme");
+    model_.emplace(checkpoint_, reference_.engine(), *calibration_, settings_,
+                   [this](size_t done, size_t) { step("pack", fmt::format("layer {}", done)); });
+    tuned_.emplace(*model_, files_.tuned.encoded, files_.tuned.sentences);
+    held_out_.emplace(*model_, files_.held_out.encoded, files_.held_out.sentences);
+    measure_times();
+    measure_sensitivity();
+    search();
+    finish();
+    return std::move(result_);
+  }
+
+ private:
+  static OpenOptions open_options(const TuneOptions& options) {
+    OpenOptions open;
+    open.threads = options.convert.threads;
+    open.isa = options.convert.isa;
+    return open;
+  }
+
+  void step(std::string_view stage, const std::string& item) {
+    const ConvertProgress progress{stage, item, std::min(done_++, total_ - 1), total_};
+    if (options_.convert.progress) options_.convert.progress(progress);
+  }
+
+  Plan uniform(Scheme scheme) const {
+    Plan plan =
+        make_plan(std::string(format::scheme_name(static_cast<uint32_t>(scheme))), static_cast<uint32_t>(layers_));
+    return plan;
+  }
+
+  void calibrate_model() {
+    step("calibrate", "texts");
+    CalibrationTexts texts = calibration_texts_of(options_, settings_.hold_out);
+    const EncodedTexts encoded = encode_samples(reference_.engine(), texts, settings_.samples);
+    calibration_ = calibrate(reference_.engine(), encoded, settings_.gptq);
+    calibration_->source = texts.source;
+    result_.report.warnings.insert(result_.report.warnings.end(), texts.warnings.begin(), texts.warnings.end());
+  }
+
+  // Seconds that a part costs in a layer beyond its first option, in each scheme: all layers' switched at once.
+  void measure_times() {
+    step("time", "each product in each scheme");
+    std::vector<Plan> plans = {uniform(Scheme::kStatic)};
+    for (const Part& part : kParts) {
+      for (const Scheme scheme : kTuneSchemes) {
+        Plan& plan = plans.emplace_back(plans.front());
+        for (LayerPlan& layer : plan.layers) {
+          if (has_option(part, scheme)) layer.*part.scheme = scheme;
+        }
+      }
+    }
+    const std::vector<double> seconds = tuned_->time(plans, kTimedTokens, kTimedRounds);
+    static_seconds_ = seconds.front();
+    for (size_t part = 0, at = 1; part < std::size(kParts); ++part) {
+      for (size_t scheme = 0; scheme < kTuneSchemes.size(); ++scheme, ++at) {
+        costs_[part][scheme] = kTuneSchemes[scheme] == Scheme::kStatic
+                                   ? 0
+                                   : (seconds[at] - seconds.front()) / static_cast<double>(layers_);
+      }
+    }
+  }
+
+  // Divergence from the float model with one product quantized, the rest in floats; and with all but one.
+  void measure_sensitivity() {
+    TuneTexts sample(*model_, std::move(files_.sample.encoded), std::move(files_.sample.sentences));
+    const Plan floats = float_products(), fastest = uniform(Scheme::kStatic);
+    step("sensitivity", "all in floats, all static");
+    sample.keep(floats);
+    sample.keep(fastest);
+    for (size_t part = 0; part < std::size(kParts); ++part) {
+      for (size_t layer = 0; layer < layers_; ++layer) units_.push_back(make_unit(sample, part, layer));
+    }
+    result_.report.sensitivity_measure = "KL divergence of the label distributions, thousandths of a nat a word";
+  }
+
+  // Floats but for the words' table, which all but the float model keep as int8.
+  Plan float_products() const {
+    Plan plan = uniform(Scheme::kFloat);
+    plan.int8_words = true;
+    return plan;
+  }
+
+  TuneUnit make_unit(TuneTexts& sample, size_t part, size_t layer) {
+    TuneUnit unit{fmt::format("layer.{}.{}", layer, kParts[part].name), {}};
+    const Plan floats = float_products();
+    const auto divergence = [&](Plan plan, Scheme scheme) {
+      plan.layers[layer].*kParts[part].scheme = scheme;
+      const double harm = sample.evaluate(plan).mean_divergence();
+      return std::isnan(harm) ? std::numeric_limits<double>::infinity() : harm;
+    };
+    const double others = divergence(uniform(Scheme::kStatic), Scheme::kFloat);
+    for (size_t i = 0; i < kTuneSchemes.size(); ++i) {
+      const Scheme scheme = kTuneSchemes[i];
+      if (!has_option(kParts[part], scheme)) continue;
+      const bool harmless = scheme == Scheme::kFloat;
+      if (!harmless)
+        step("sensitivity", fmt::format("{} {}", unit.name, format::scheme_name(static_cast<uint32_t>(scheme))));
+      const double harm = harmless ? 0 : divergence(floats, scheme);
+      unit.options.push_back({scheme, costs_[part][i], harm});
+      if (harmless) continue;
+      ReportSensitivity& row = result_.report.sensitivity.emplace_back();
+      row.product = unit.name;
+      row.scheme = format::scheme_name(static_cast<uint32_t>(scheme));
+      row.alone = 1000 * harm;
+      if (scheme == Scheme::kStatic) row.others = 1000 * others;
+    }
+    return unit;
+  }
+
+  Plan plan_of(const Choice& choice) const {
+    Plan plan = uniform(Scheme::kStatic);
+    for (size_t unit = 0; unit < choice.size(); ++unit) {
+      plan.layers[unit % layers_].*kParts[unit / layers_].scheme = units_[unit].options[choice[unit]].scheme;
+    }
+    return plan;
+  }
+
+  void search() {
+    size_t trial = 0;
+    TuneSearch search(units_, [&](const Choice& choice) {
+      step("search",
+           fmt::format("try {}: {} of {} products rolled back", ++trial,
+                       std::count_if(choice.begin(), choice.end(), [](size_t o) { return o != 0; }), choice.size()));
+      return judge(options_, tuned_->evaluate(plan_of(choice)));
+    });
+    bool met = search.run(kMostTrials);
+    // What was tuned on is no proof: where the budget does not hold on the rest, more is rolled back.
+    const auto holds_elsewhere = [&] {
+      step("check", "held-out texts");
+      ++looks_;
+      return judge(options_, held_out_->evaluate(plan_of(search.choice()))).holds;
+    };
+    if (met) met = holds_elsewhere();
+    while (looks_ > 0 && !met && search.roll_back_further()) met = search.verdict().holds && holds_elsewhere();
+    result_.met = met;
+    result_.trials = trial;
+    choice_ = search.choice();
+    add_steps(search);
+  }
+
+  void add_steps(const TuneSearch& search) {
+    ReportData& report = result_.report;
+    const double budget = options_.min_agreement ? *options_.min_agreement : -*options_.max_f1_loss;
+    report.step_measure = options_.min_agreement ? "agreement" : "F1 lost, negative";
+    report.step_budget = budget;
+    Choice choice(units_.size(), 0);
+    const auto value = [&]() -> std::optional<double> {
+      const auto found = search.measured().find(choice);
+      if (found == search.measured().end()) return std::nullopt;
+      return found->second.margin + budget;
+    };
+    double seconds = static_seconds_;  // as the costs of the products add up
+    report.steps.push_back({"", "", "static", seconds, value()});
+    for (const TuneMove& move : search.rollbacks()) {
+      choice[move.unit] = move.to;
+      const TuneUnit& unit = units_[move.unit];
+      const auto name = [&](size_t option) {
+        return std::string(format::scheme_name(static_cast<uint32_t>(unit.options[option].scheme)));
+      };
+      seconds += unit.options[move.to].seconds - unit.options[move.from].seconds;
+      report.steps.push_back({unit.name, name(move.from), name(move.to), seconds, value()});
+      if (!rolled_back_.empty()) rolled_back_ += ", ";
+      rolled_back_ += unit.name + " " + name(move.to);
+    }
+  }
+
+  void finish() {
+    const Plan plan = plan_of(choice_);
+    result_.measure.tuned = tuned_->evaluate(plan);
+    result_.measure.held_out = held_out_->evaluate(plan);
+    step("time", "the result beside static, dynamic and float");
+    const Plan plans[] = {uniform(Scheme::kStatic), uniform(Scheme::kDynamic), float_products(), plan};
+    const char* names[] = {"static", "dynamic", "float", "this model"};
+    const std::vector<double> seconds = tuned_->time(plans, kTimedTokens, 2 * kTimedRounds);
+    result_.timed_tokens = tuned_->timed_tokens(kTimedTokens);
+    for (size_t i = 0; i < seconds.size(); ++i) result_.times.push_back({names[i], 1000 * seconds[i]});
+    result_.policy = make_policy(plan);
+    result_.policy.calibration = settings_;
+    result_.policy.calibration_texts = calibration_->source;
+    result_.policy.certificate = certificate();
+    step("write", "packed file");
+    ConvertOptions convert = options_.convert;
+    convert.progress = {};
+    convert.policy.clear();
+    convert.calibration = {};
+    result_.model = convert_to_memory(folder_, convert, {&result_.policy, &*calibration_});
+    check_packed_file();
+  }
+
+  // The proof of the pudding: the packed file itself on the texts that were held out; and what a report shows of it.
+  void check_packed_file() {
+    step("check", "packed file");
+    OpenOptions open = open_options(options_);
+    open.executor = std::shared_ptr<Executor>(std::shared_ptr<void>(), &EngineAccess::executor(reference_.engine()));
+    const Engine packed = Engine::open_memory(result_.model, open);
+    Comparison comparison =
+        compare_models(reference_.engine(), packed, files_.held_out.encoded, files_.held_out.sentences);
+    if (comparison.same_label != result_.measure.held_out.same_label) {
+      throw std::logic_error("tune: the packed file does not do what was measured");
+    }
+    ReportData& report = result_.report;
+    report.title = "octobert tune";
+    add_model_file(EngineAccess::file(packed), report);
+    std::vector<std::string> lines;
+    if (options_.conll.empty()) {
+      for (const Sentence& text : files_.held_out.sentences) lines.push_back(text.words.front());
+      add_comparison("held out", comparison, packed, lines, {}, report);
+    } else {
+      // Words of lines are the tokenizer's, those of sentences are given: a report shows one kind.
+      if (!options_.texts.empty()) comparison.changed.clear();
+      add_comparison("held out", comparison, packed, {}, files_.held_out.sentences, report);
+    }
+    for (const TuneResult::Times& time : result_.times) {
+      report.metrics.push_back({fmt::format("{} tokens", result_.timed_tokens), time.name, std::nullopt,
+                                time.milliseconds, ReportMetric::Unit::kMilliseconds, ""});
+    }
+  }
+
+  std::map<std::string, std::string> certificate() const {
+    std::map<std::string, std::string> entries;
+    for (size_t i = 0; i < files_.hashes.size(); ++i) {
+      entries[fmt::format("text.{}", i + 1)] = files_.hashes[i].first + " " + files_.hashes[i].second;
+    }
+    if (options_.min_agreement) entries["budget.min_agreement"] = fmt::format("{:g}", *options_.min_agreement);
+    if (options_.max_f1_loss) entries["budget.max_f1_loss"] = fmt::format("{:g}", *options_.max_f1_loss);
+    entries["rolled_back"] = rolled_back_.empty() ? "nothing" : rolled_back_;
+    entries["held_out.looks"] = std::to_string(looks_);
+    entries["trials"] = std::to_string(result_.trials);
+    add_measures("tuned.", files_.tuned.encoded.ids.size(), result_.measure.tuned, entries);
+    add_measures("held_out.", files_.held_out.encoded.ids.size(), result_.measure.held_out, entries);
+    for (const TuneResult::Times& time : result_.times) {
+      entries["milliseconds." + time.name] = fmt::format("{:.2f}", time.milliseconds);
+    }
+    entries["milliseconds.of"] = fmt::format("{} tokens, {}, {} threads", result_.timed_tokens,
+                                             reference_.engine().isa(), reference_.engine().threads());
+    return entries;
+  }
+
+  static void add_measures(const std::string& prefix, size_t tokens, const Comparison& comparison,
+                           std::map<std::string, std::string>& entries) {
+    entries[prefix + "tokens"] = std::to_string(tokens);
+    entries[prefix + "words"] = std::to_string(comparison.words);
+    entries[prefix + "agreement"] = fmt::format("{:.5f}", comparison.agreement());
+    entries[prefix + "entity_agreement"] = fmt::format("{:.5f}", comparison.entities.f1());
+    entries[prefix + "kl_divergence"] = fmt::format("{:.3g}", comparison.mean_divergence());
+    if (!comparison.labelled) return;
+    entries[prefix + "f1.float"] = fmt::format("{:.5f}", comparison.reference.all.f1());
+    entries[prefix + "f1.model"] = fmt::format("{:.5f}", comparison.model.all.f1());
+    entries[prefix + "entities.lost"] = std::to_string(comparison.paired.lost);
+    entries[prefix + "entities.gained"] = std::to_string(comparison.paired.gained);
+    entries[prefix + "mcnemar_p"] = fmt::format("{:.3g}", comparison.paired.p_value());
+  }
+
+  const TuneOptions& options_;
+  const std::filesystem::path folder_;
+  const Checkpoint checkpoint_;
+  const FloatModel reference_;
+  const size_t layers_;
+  TuneFiles files_;
+  CalibrationSettings settings_;
+  std::optional<Calibration> calibration_;
+  std::optional<TuneModel> model_;
+  std::optional<TuneTexts> tuned_, held_out_;
+  double static_seconds_ = 0;
+  double costs_[std::size(kParts)][kTuneSchemes.size()] = {};
+  std::vector<TuneUnit> units_;  // [part][layer]
+  Choice choice_;
+  std::string rolled_back_;
+  size_t looks_ = 0, done_ = 0, total_ = 1;
+  TuneResult result_;
+};
+
+}  // namespace
+
+TuneResult tune(const std::filesystem::path& checkpoint, const TuneOptions& options) {
+  check_options(options);
+  return Tuner(checkpoint, options).run();
+}
+
+}  // namespace octobert::converter

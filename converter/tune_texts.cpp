@@ -1,0 +1,138 @@
+#include "converter/tune_texts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "converter/provenance.h"
+#include "octobert/error.h"
+
+namespace octobert::converter {
+namespace {
+
+constexpr size_t kFewestTexts = 2 * kHoldOut;
+// Divergences are smooth: some thousand tokens rank products as all of them do, in a fraction of the time.
+constexpr size_t kSampleTokens = 4000;
+
+struct File {
+  std::filesystem::path path;
+  bool by_words;
+  std::vector<Sentence> texts;
+};
+
+File read_lines(const std::filesystem::path& path) {
+  CalibrationTexts texts = read_calibration_texts(path.string());
+  if (texts.by_words) {
+    throw Error(ErrorCode::kInvalidInput,
+                path.string() + ": by its name a file of words and labels: give it as such (--conll)");
+  }
+  return {path, false, std::move(texts.texts)};
+}
+
+void append(const EncodedTexts& part, EncodedTexts& all) {
+  const auto base = static_cast<int32_t>(all.ids.size());
+  all.ids.insert(all.ids.end(), part.ids.begin(), part.ids.end());
+  for (size_t i = 1; i < part.offsets.size(); ++i) all.offsets.push_back(base + part.offsets[i]);
+  for (std::vector<int32_t> pieces : part.first_pieces) {
+    for (int32_t& piece : pieces) piece += piece < 0 ? 0 : base;
+    all.first_pieces.push_back(std::move(pieces));
+  }
+}
+
+// The file's texts for whose index wanted(i) holds.
+template <class Predicate>
+void add_part(const File& file, const Engine& model, TunePart& part, const Predicate& wanted) {
+  std::vector<Sentence> chosen;
+  for (size_t i = 0; i < file.texts.size(); ++i) {
+    if (wanted(i)) chosen.push_back(file.texts[i]);
+  }
+  if (file.by_words) {
+    append(encode_sentences(model, chosen), part.encoded);
+  } else {
+    std::vector<std::string> lines;
+    for (const Sentence& text : chosen) lines.push_back(text.words.front());
+    append(encode_texts(model, lines), part.encoded);
+  }
+  part.sentences.insert(part.sentences.end(), std::make_move_iterator(chosen.begin()),
+                        std::make_move_iterator(chosen.end()));
+}
+
+std::set<std::string> types_of(std::span<const std::string> labels) {
+  std::set<std::string> types;
+  for (const std::string& label : labels) {
+    const std::string_view one[] = {label};
+    for (const EntitySpan& span : entity_spans(one)) types.insert(span.type);
+  }
+  return types;
+}
+
+void check_labels(const File& file, const Engine& model, std::vector<std::string>& warnings) {
+  const std::set<std::string> known = types_of(model.labels());
+  std::set<std::string> unknown;
+  bool any = false;
+  for (const Sentence& sentence : file.texts) {
+    for (const std::string& type : types_of(sentence.labels)) {
+      any = any || known.contains(type);
+      if (!known.contains(type)) unknown.insert(type);
+    }
+  }
+  if (!any) {
+    throw Error(ErrorCode::kInvalidInput,
+                fmt::format("{}: no entity in it is of a type that the model has ({}); of others {}",
+                            file.path.string(), fmt::join(known, ", "), fmt::join(unknown, ", ")));
+  }
+  if (unknown.empty()) return;
+  warnings.push_back(fmt::format("{}: entities of types that the model does not have count as not found: {}",
+                                 file.path.string(), fmt::join(unknown, ", ")));
+}
+
+}  // namespace
+
+TuneFiles read_tune_files(const TuneOptions& options, const Engine& model) {
+  std::vector<File> files;
+  for (const std::filesystem::path& path : options.texts) files.push_back(read_lines(path));
+  for (const std::filesystem::path& path : options.conll) files.push_back({path, true, read_conll(path)});
+  TuneFiles result;
+  for (const File& file : files) {
+    if (file.texts.size() < kFewestTexts) {
+      throw Error(ErrorCode::kInvalidInput, fmt::format("{}: {} texts, expected {} or more: every {}th is held out",
+                                                        file.path.string(), file.texts.size(), kFewestTexts, kHoldOut));
+    }
+    if (file.by_words && options.max_f1_loss) check_labels(file, model, result.warnings);
+    add_part(file, model, result.tuned, [](size_t i) { return !is_held_out(i, kHoldOut); });
+    add_part(file, model, result.held_out, [](size_t i) { return is_held_out(i, kHoldOut); });
+    result.hashes.emplace_back(file.path.filename().string(), sha256_of_file(file.path));
+  }
+  const size_t step = std::max<size_t>(1, result.tuned.encoded.ids.size() / kSampleTokens);
+  for (const File& file : files) {
+    size_t number = 0;
+    add_part(file, model, result.sample, [&](size_t i) { return !is_held_out(i, kHoldOut) && number++ % step == 0; });
+  }
+  return result;
+}
+
+CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_out) {
+  hold_out = 0;
+  const std::string first = (options.conll.empty() ? options.texts : options.conll).front().string();
+  const std::string& named = options.convert.calibration.texts;
+  const std::string file = named.empty() ? first : named;
+  CalibrationTexts texts = read_calibration_texts(file);
+  const auto is_file = [&](const std::filesystem::path& path) {
+    std::error_code error;
+    return file != "builtin" && std::filesystem::equivalent(path, file, error);
+  };
+  const bool lines = std::any_of(options.texts.begin(), options.texts.end(), is_file);
+  const bool words = std::any_of(options.conll.begin(), options.conll.end(), is_file);
+  if (words && !texts.by_words) {
+    throw Error(ErrorCode::kInvalidInput,
+                file + ": calibration knows files of words and labels by their name: call it .tsv or .conll");
+  }
+  if (!lines && !words) return texts;
+  hold_out = kHoldOut;
+  leave_out_held(texts, hold_out);
+  return texts;
+}
+
+}  // namespace octobert::converter

@@ -1,0 +1,39 @@
+// The files that `tune` is given, in the parts that it uses them in.
+#ifndef OCTOBERT_CONVERTER_TUNE_TEXTS_H_
+#define OCTOBERT_CONVERTER_TUNE_TEXTS_H_
+
+#include <string>
+#include <vector>
+
+#include "converter/calibrate.h"
+#include "converter/evaluate.h"
+#include "converter/tune.h"
+
+namespace octobert::converter {
+
+// Texts and their labels, encoded: sentences[i] belongs to encoded.first_pieces[i]. A text without words of its own is
+// one word, and has no labels.
+struct TunePart {
+  EncodedTexts encoded;
+  std::vector<Sentence> sentences;
+};
+
+struct TuneFiles {
+  TunePart tuned, held_out;
+  TunePart sample;                                          // a few thousand tokens of `tuned`, evenly over the files
+  std::vector<std::pair<std::string, std::string>> hashes;  // file name without folder, SHA-256
+  std::vector<std::string> warnings;
+};
+
+// Throws Error(kInvalidInput) for files with too few texts to hold some out, and for labels of which the model has
+// none.
+TuneFiles read_tune_files(const TuneOptions& options, const Engine& model);
+
+// The texts that options name for calibration (the first file if none), without those that are held out.
+// hold_out: what CalibrationSettings::hold_out must be so that convert() sees the same texts.
+// Throws what read_calibration_texts() throws.
+CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_out);
+
+}  // namespace octobert::converter
+
+#endif  // OCTOBERT_CONVERTER_TUNE_TEXTS_H_

@@ -1,0 +1,162 @@
+"""--report and --tensorboard: what the page and the event file hold, and what is refused."""
+
+import html.parser
+import json
+import os
+import struct
+import unittest
+
+from common import EXIT_BAR_NOT_MET, NER, NER_CHECKPOINT, TINY, TINY_CHECKPOINT, Case
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def masked(data):
+    crc = crc32c(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if not data[at - 1] & 0x80:
+            return value, at
+
+
+def fields(data):
+    """A protobuf message as [(number, value)]; bytes for what has a length."""
+    found, at = [], 0
+    while at < len(data):
+        key, at = varint(data, at)
+        size = {1: 8, 5: 4}.get(key & 7)
+        if key & 7 == 0:
+            value, at = varint(data, at)
+        else:
+            if size is None:
+                assert key & 7 == 2, key
+                size, at = varint(data, at)
+            value, at = data[at:at + size], at + size
+        found.append((key >> 3, value))
+    return found
+
+
+def read_events(path):
+    """[(step, tag, kind)] of an event file; every checksum is checked."""
+    data, at, events = path.read_bytes(), 0, []
+    while at < len(data):
+        length = struct.unpack_from("<Q", data, at)[0]
+        assert struct.unpack_from("<I", data, at + 8)[0] == masked(data[at:at + 8])
+        event = data[at + 12:at + 12 + length]
+        assert len(event) == length and struct.unpack_from("<I", data, at + 12 + length)[0] == masked(event)
+        at += 16 + length
+        event = dict(fields(event))
+        if 5 in event:
+            value = dict(fields(dict(fields(event[5]))[1]))
+            kind = "scalar" if 2 in value else "histogram" if 5 in value else "text"
+            events.append((event.get(2, 0), value[1].decode(), kind))
+        else:
+            events.append((0, event[3].decode(), "version"))
+    return events
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would see: the sections, the text, and that elements close in order."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.sections, self.text, self.open, self.tags = [], "", [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag == "section":
+            self.sections.append(dict(attrs).get("id", ""))
+        if tag not in ("meta", "br", "wbr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+class Reports(Case):
+    def report(self, *arguments, **more):
+        folder = self.folder / "a" / "report"
+        done = self.run_command(*arguments, "--report", folder, "--tensorboard", folder, **more)
+        self.assertEqual(sorted(os.listdir(folder)), ["events.out.tfevents.octobert", "index.html"])
+        return Page(folder / "index.html"), read_events(folder / "events.out.tfevents.octobert"), done
+
+    def test_convert(self):
+        page, events, _ = self.report("convert", TINY_CHECKPOINT, "-o", self.folder / "out.octo", "--quiet")
+        self.assertEqual(page.sections, ["metrics", "products", "sqnr", "weights", "provenance"])
+        self.assertIn("out.octo", page.text)
+        self.assertEqual(events[0], (0, "brain.Event:2", "version"))
+        self.assertIn((0, "weights/ffn2", "histogram"), events)
+        self.assertIn((1, "sqnr_db/ffn_norm", "scalar"), events)
+        self.assertIn((0, "report/model", "text"), events)
+
+    def test_convert_with_calibration(self):
+        page, events, _ = self.report("convert", TINY_CHECKPOINT, "-o", self.folder / "out.octo", "--quiet",
+                                      "--scheme", "static", "--calibrate", "builtin")
+        self.assertIn("activations", page.sections)
+        self.assertIn("chosen", page.text)
+        self.assertIn((0, "activations/ffn2", "histogram"), events)
+
+    def test_verify(self):
+        evil = "<script>alert(1)</script>"
+        words = [evil, "Angela", "Merkel", "\u202eevil", "&amp;", "met"] * 20
+        conll = self.write("<b>dev</b>.tsv", "".join(f"{word}\tO\n" for word in words) + "\n")
+        page, events, done = self.report("verify", TINY, "--against", TINY_CHECKPOINT, "--conll", conll, "--json")
+        result = json.loads(done.stdout)
+        changed = result["words"] - result["agreeing"]
+        self.assertGreater(changed, 0, "the test shows nothing")
+        self.assertIn("examples", page.sections)
+        self.assertIn(f"{changed} word", page.text)
+        self.assertNotIn("script", page.tags)
+        self.assertNotIn("b", page.tags)
+        self.assertIn(evil, page.text)
+        self.assertIn("<b>dev</b>.tsv", page.text)
+        self.assertNotIn("\u202e", page.text)
+        self.assertIn((0, "report/changed", "text"), events)
+
+    def test_verify_alone_and_with_texts(self):
+        page, _, _ = self.report("verify", NER)
+        self.assertEqual(page.sections, ["products", "provenance"])
+        text = self.write("t.txt", "Angela Merkel met Tim Cook in Cupertino.\n" * 30)
+        page, _, _ = self.report("verify", NER, "--against", NER_CHECKPOINT, "--text", text, "--quiet")
+        self.assertIn("activations", page.sections)
+        self.assertIn("sqnr", page.sections)
+
+    def test_is_there_when_the_bar_is_not_met(self):
+        page, _, _ = self.report("verify", TINY, "--against", TINY_CHECKPOINT, "--min-agreement", "1", "--quiet",
+                                 expect=EXIT_BAR_NOT_MET)
+        self.assertIn("metrics", page.sections)
+
+    def test_folders_that_cannot_be(self):
+        file = self.write("file", "x")
+        output = self.folder / "out.octo"
+        for option in ("--report", "--tensorboard"):
+            for bad in (file, file / "inside"):
+                self.fails("convert", TINY_CHECKPOINT, "-o", output, option, bad, "--quiet", says=str(bad))
+                self.fails("verify", TINY, option, bad, says=str(bad))
+                self.assertFalse(output.exists(), "refused before the work")
+
+
+if __name__ == "__main__":
+    unittest.main()

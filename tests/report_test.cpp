@@ -1,0 +1,282 @@
+// The report: what hostile texts may do to the page (nothing), what is shown and what is left out, and the bytes of
+// TensorBoard's event files.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <iterator>
+#include <limits>
+#include <regex>
+#include <string>
+
+#include "converter/report_charts.h"
+#include "converter/report_data.h"
+#include "converter/report_html.h"
+#include "converter/report_text.h"
+#include "converter/tensorboard.h"
+#include "octobert/error.h"
+#include "tests/temporary_folder.h"
+
+namespace octobert::converter {
+namespace {
+
+using Unit = ReportMetric::Unit;
+
+// Every part filled; `evil` wherever a text can be.
+ReportData full_report(const std::string& evil) {
+  ReportData data;
+  data.title = data.model = data.scheme = evil;
+  data.provenance = {{evil, evil}};
+  data.warnings = {evil};
+  data.source_bytes = 45'600'000;
+  data.model_bytes = 11'400'000;
+  data.metrics = {{evil, evil, 0.6942, 0.6952, Unit::kShare, evil}, {"", "agreement", {}, 0.99682, Unit::kShare, ""}};
+  data.sqnr = {{"embeddings", 43.2}, {evil, 1}, {"logits", 27.1}};
+  data.products = {{"classifier", evil}, {evil, "static"}};
+  data.clipped = {{evil, 0.001}};
+  for (const int layer : {0, 1, 2}) {
+    const std::string prefix = "layer." + std::to_string(layer) + ".";
+    data.sqnr.push_back({prefix + "ffn2", 40.0 - layer});
+    data.sqnr.push_back({prefix + evil, 30.0 - layer});
+    data.products.emplace_back(prefix + "ffn2", "static");
+    data.clipped.push_back({prefix + "ffn2", 0.01 * layer});
+    data.sensitivity.push_back({prefix + "ffn2", evil, 0.5 * layer, 1.5});
+    data.steps.push_back({layer == 0 ? "" : prefix + evil, evil, evil, 0.012 + 0.001 * layer, 99.0 + layer});
+  }
+  data.sites = {{evil, ReportSite::Kind::kWeights, {-1, 1, {1, 5, 9, 2}}, {{evil, -0.5, 0.5}, {evil, -2, 2}}, evil},
+                {"layer.1.ffn2", ReportSite::Kind::kActivations, {-1, 3, {1, 5, 0, 2}}, {{"chosen", -0.5, 0.5}}, ""}};
+  data.sensitivity_measure = data.step_measure = evil;
+  data.step_budget = 99.6;
+  data.examples = {{evil, "before " + evil + " after", 7, 7 + evil.size(), evil, evil, evil}};
+  data.changed_words = 12;
+  return data;
+}
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++found;
+  return found;
+}
+
+// Every element is closed in order; the page has no element that could run or fetch anything.
+void expect_well_formed(const std::string& page) {
+  std::vector<std::string> open;
+  const std::regex tag("<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:[^<>\"]|\"[^\"<>]*\")*)>");
+  for (std::sregex_iterator it(page.begin(), page.end(), tag), end; it != end; ++it) {
+    const std::string name = (*it)[2], rest = (*it)[3];
+    EXPECT_TRUE(name != "script" && name != "img" && name != "iframe" && name != "link" && name != "object") << name;
+    EXPECT_EQ(rest.find(" on"), std::string::npos) << rest;
+    if (name == "meta" || name == "br" || name == "wbr" || rest.ends_with('/')) continue;
+    if ((*it)[1].length() == 0) {
+      open.push_back(name);
+    } else {
+      ASSERT_FALSE(open.empty()) << name;
+      ASSERT_EQ(open.back(), name);
+      open.pop_back();
+    }
+  }
+  EXPECT_TRUE(open.empty());
+  // What is left without elements and the style sheet has no markup.
+  std::string text = std::regex_replace(page, tag, "");
+  text = text.substr(text.find("}\n<") == std::string::npos ? 0 : text.find("}\n<"));
+  EXPECT_EQ(count(text, "<"), 1u) << "the doctype alone";
+}
+
+TEST(ReportHtml, HostileTextsStayTexts) {
+  const std::string evil[] = {"<script>alert(1)</script>",
+                              "\" onload=\"alert(1)",
+                              "' onload='x",
+                              "</style><img src=x>",
+                              "&lt;b&gt;",
+                              "]]>-->",
+                              "a\xff\xfe\xc0\xafz",
+                              "x\xE2\x80\xAEy\xE2\x81\xA6z",
+                              "{}{0}%s",
+                              std::string("nul\0byte", 8),
+                              "\x1b[31m"};
+  for (const std::string& text : evil) {
+    SCOPED_TRACE(html_escape(text));
+    const std::string page = report_html(full_report(text));
+    expect_well_formed(page);
+    EXPECT_EQ(page.find("<script"), std::string::npos);
+    EXPECT_EQ(page.find("onload=\""), std::string::npos);
+    EXPECT_NE(page.find(html_escape(text)), std::string::npos);
+    for (const char c : page) EXPECT_TRUE(c == '\n' || static_cast<unsigned char>(c) >= 0x20);
+  }
+}
+
+TEST(ReportHtml, NothingIsFetched) {
+  const std::string page = report_html(full_report("text"));
+  EXPECT_EQ(count(page, "http"), 1u) << "http-equiv alone";
+  EXPECT_EQ(page.find("url("), std::string::npos);
+  EXPECT_EQ(page.find("src="), std::string::npos);
+  EXPECT_EQ(page.find("@import"), std::string::npos);
+  EXPECT_NE(page.find("default-src 'none'"), std::string::npos);
+}
+
+TEST(ReportHtml, EveryPartIsOptional) {
+  const std::string empty = report_html({});
+  expect_well_formed(empty);
+  EXPECT_EQ(empty.find("<section"), std::string::npos);
+  const std::string full = report_html(full_report("text"));
+  EXPECT_EQ(count(full, "<section id="), 10u);
+  for (const char* id : {"metrics", "rollback", "sensitivity", "products", "sqnr", "clipped", "activations", "weights",
+                         "examples", "provenance"}) {
+    EXPECT_EQ(count(full, std::string("href=\"#") + id + "\""), 1u) << id;
+    EXPECT_EQ(count(full, std::string("<section id=\"") + id + "\""), 1u) << id;
+  }
+  EXPECT_EQ(full, report_html(full_report("text")));
+}
+
+TEST(ReportHtml, ShowsTheFigures) {
+  ReportData data = full_report("text");
+  const std::string page = report_html(data);
+  for (const char* shown : {"69.420 %", "69.520 %", "+0.10 points", "99.682 %", "40.0", "11.4 MB", "4.00 times smaller",
+                            "27.1 dB", "1.0000 %", "<mark>text</mark>", "12 words have", "polyline", "chosen"}) {
+    EXPECT_NE(page.find(shown), std::string::npos) << shown;
+  }
+  // right to wrong, and the other way
+  data.examples = {{"", "a b", 0, 1, "B-PER", "O", "B-PER"}, {"", "a b", 2, 3, "B-PER", "O", "O"}};
+  const std::string changed = report_html(data);
+  EXPECT_EQ(count(changed, "right → wrong"), 1u);
+  EXPECT_EQ(count(changed, "wrong → right"), 1u);
+}
+
+TEST(ReportHtml, NumbersThatAreNone) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInfinity = std::numeric_limits<double>::infinity();
+  for (const double bad : {kNan, kInfinity, -kInfinity, 0.0, 1e308, -1e308, 5e-324}) {
+    ReportData data = full_report("text");
+    for (LayerSqnr& entry : data.sqnr) entry.decibel = bad;
+    for (ReportShare& entry : data.clipped) entry.share = bad;
+    for (ReportSensitivity& entry : data.sensitivity) entry.alone = entry.others = bad;
+    for (ReportMetric& metric : data.metrics) metric.reference = metric.model = bad;
+    for (ReportSite& site : data.sites) {
+      site.histogram.low = bad;
+      for (ReportRange& range : site.ranges) range.high = bad;
+    }
+    data.steps[1].seconds = data.steps[1].value = bad;
+    const std::string page = report_html(data);
+    expect_well_formed(page);
+    for (const char* attribute : {"=\"nan", "=\"inf", "=\"-nan", "=\"-inf", "--v:nan", "--v:-nan", "--v:inf", ",nan",
+                                  ",-nan", ",inf", "Vnan", "Hnan", "V-nan", "H-nan", "Minf"}) {
+      EXPECT_EQ(page.find(attribute), std::string::npos) << attribute << " with " << bad;
+    }
+    EXPECT_FALSE(event_file(data, 0).empty());
+  }
+}
+
+TEST(ReportHtml, ExamplesAreCutAtCharacters) {
+  ReportExample example{"", "", 0, 0, "A", "B", ""};
+  for (int i = 0; i < 100; ++i) example.text += "ä";
+  example.begin = 100;
+  example.end = 102;
+  const Excerpt part = excerpt(example, 11);
+  EXPECT_EQ(part.before, "äääää");
+  EXPECT_EQ(part.word, "ä");
+  EXPECT_EQ(part.after, "äääää");
+  EXPECT_TRUE(part.cut_front && part.cut_back);
+  example.begin = 1000;  // beyond the text: nothing is taken for granted
+  example.end = 5;
+  EXPECT_EQ(excerpt(example, 11).word, "");
+  example.begin = 0;
+  EXPECT_FALSE(excerpt(example, 11).cut_front);
+}
+
+TEST(ReportText, OnlyUtf8AndNothingHidden) {
+  EXPECT_EQ(visible("aäあ𝄞\n"), "aäあ𝄞\n");
+  EXPECT_EQ(visible("\x80 \xc3 \xe3\x81"), "\uFFFD \uFFFD \uFFFD\uFFFD");
+  EXPECT_EQ(visible("\xed\xa0\x80"), "\uFFFD\uFFFD\uFFFD");       // a surrogate
+  EXPECT_EQ(visible("\xf4\x90\x80\x80").substr(0, 3), "\uFFFD");  // beyond U+10FFFF
+  EXPECT_EQ(visible("\xc0\xaf"), "\uFFFD\uFFFD");                 // overlong
+  EXPECT_EQ(visible(std::string("\0\x1b\x7f", 3)), "<U+0000><U+001B><U+007F>");
+  EXPECT_EQ(visible("\u202Eab\u2066"), "<U+202E>ab<U+2066>");
+  EXPECT_EQ(html_escape("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
+  EXPECT_EQ(html_escape("\u202E"), "&lt;U+202E&gt;");
+  EXPECT_EQ(markdown_escape("a|b\nc"), "a&#124;b c");
+}
+
+TEST(ReportText, Sites) {
+  EXPECT_EQ(parse_site("layer.12.ffn2").layer, 12);
+  EXPECT_EQ(parse_site("layer.12.ffn2").part, "ffn2");
+  for (const char* name : {"logits", "layer.", "layer.x.ffn2", "layer.1", "layer.1.", "layer.-1.x",
+                           "layer.99999999999.x", "", "layer.1x.y"}) {
+    EXPECT_FALSE(parse_site(name).layer) << name;
+    EXPECT_EQ(parse_site(name).part, name);
+  }
+}
+
+TEST(ReportCharts, Ticks) {
+  EXPECT_EQ(round_ticks({0, 10}, 5), (std::vector<double>{0, 2, 4, 6, 8, 10}));
+  for (const ChartRange range : {ChartRange{-3.2, 7.1}, {98.95, 99.7}, {1e-9, 2e-9}, {-1e12, 5}}) {
+    const std::vector<double> ticks = round_ticks(range, 6);
+    ASSERT_GE(ticks.size(), 2u);
+    EXPECT_LE(ticks.size(), 7u);
+    for (const double tick : ticks) EXPECT_TRUE(tick >= range.low && tick <= range.high);
+  }
+  EXPECT_TRUE(round_ticks({1, 1}, 5).empty());
+  EXPECT_TRUE(round_ticks({0, std::numeric_limits<double>::infinity()}, 5).empty());
+}
+
+// ---- TensorBoard ----
+
+// RFC 3720, B.4, and the check value of the catalogue of CRCs.
+TEST(TensorBoard, Crc32c) {
+  EXPECT_EQ(crc32c(""), 0u);
+  EXPECT_EQ(crc32c("123456789"), 0xE3069283u);
+  EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8A9136AAu);
+  EXPECT_EQ(crc32c(std::string(32, '\xff')), 0x62A8AB43u);
+  std::string ascending, descending;
+  for (int i = 0; i < 32; ++i) {
+    ascending += static_cast<char>(i);
+    descending += static_cast<char>(31 - i);
+  }
+  EXPECT_EQ(crc32c(ascending), 0x46DD794Eu);
+  EXPECT_EQ(crc32c(descending), 0x113FDB5Cu);
+}
+
+// The bytes that TensorBoard 2.20's own EventFileWriter gives for these events
+// (scripts/goldens/make_tensorboard_golden.py).
+TEST(TensorBoard, GoldenBytes) {
+  ReportData data;
+  data.title = "octobert verify";
+  data.sqnr = {{"embeddings", 0}, {"layer.3.ffn2", 31.25}, {"layer.200.ü", -0.1}};
+  data.sites = {{"layer.3.ffn2", ReportSite::Kind::kWeights, {-1, 1, {1, 2, 0, 400}}, {}, ""},
+                {"classifier", ReportSite::Kind::kActivations, {0, 8, {3}}, {}, ""}};
+  EXPECT_EQ(event_file(data, 1700000000.5),
+            test::read_file(std::string(OCTOBERT_SOURCE_DIR) + "/tests/data/report.tfevents"));
+}
+
+TEST(Reports, FilesAppearWholeAndReplaceTheOld) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path made = folder.path() / "a" / "b";
+  for (const char* text : {"first", "second"}) {
+    check_report_folder(made);
+    write_report(made, full_report(text));
+    write_tensorboard(made, full_report(text));
+  }
+  EXPECT_EQ(test::read_file(made / "index.html"), report_html(full_report("second")));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(made), {}), 2) << "something was left behind";
+}
+
+TEST(Reports, FoldersThatCannotBe) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "file";
+  test::write_file(file, "x");
+  for (const std::filesystem::path& bad : {file, file / "inside", std::filesystem::path()}) {
+    EXPECT_THROW(check_report_folder(bad), Error) << bad;
+  }
+  for (const auto write : {&write_report, &write_tensorboard}) {
+    try {
+      write(file / "inside", {});
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kIo);
+      EXPECT_NE(std::string(error.what()).find(file.string()), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "new"));
+  check_report_folder(folder.path() / "new" / "folder");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "new")) << "only looked";
+}
+
+}  // namespace
+}  // namespace octobert::converter

@@ -1,0 +1,227 @@
+// From a checkpoint and a budget to a packed file: planted outliers and how they are brought back, texts held out, the
+// policy that makes the same bytes, the certificate, faults.
+#include "converter/tune.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <set>
+
+#include "converter/convert.h"
+#include "converter/tune_texts.h"
+#include "engine/engine_access.h"
+#include "octobert/error.h"
+#include "tests/temporary_folder.h"
+#include "tests/tiny_checkpoint.h"
+
+namespace octobert::converter {
+namespace {
+
+using test::TemporaryFolder;
+using test::TinyCheckpoint;
+using test::write_file;
+
+// Multiplies a row (an output) or a column (an input) of a matrix [n][k], or an element of a vector.
+void scale_row(TinyCheckpoint& tiny, const std::string& name, size_t row, float factor) {
+  test::TinyTensor& tensor = tiny.tensors.at(name);
+  const size_t k = tensor.shape.size() == 2 ? tensor.shape[1] : 1;
+  for (size_t i = 0; i < k; ++i) {
+    float value = 0;
+    std::memcpy(&value, tensor.bytes.data() + (row * k + i) * sizeof value, sizeof value);
+    tiny.set(name, row * k + i, value * factor);
+  }
+}
+
+void scale_column(TinyCheckpoint& tiny, const std::string& name, size_t column, float factor) {
+  test::TinyTensor& tensor = tiny.tensors.at(name);
+  const size_t n = tensor.shape[0], k = tensor.shape[1];
+  for (size_t i = 0; i < n; ++i) {
+    float value = 0;
+    std::memcpy(&value, tensor.bytes.data() + (i * k + column) * sizeof value, sizeof value);
+    tiny.set(name, i * k + column, value * factor);
+  }
+}
+
+// The same float function, to the bit: relu(64 x) = 64 relu(x), and powers of two round nothing.
+TinyCheckpoint with_planted_outliers() {
+  TinyCheckpoint tiny;
+  tiny.config["hidden_act"] = "relu";
+  for (const char* layer : {"bert.encoder.layer.0.", "bert.encoder.layer.1."}) {
+    const std::string prefix = layer;
+    for (const size_t channel : {3U, 11U}) {
+      scale_row(tiny, prefix + "intermediate.dense.weight", channel, 256);
+      scale_row(tiny, prefix + "intermediate.dense.bias", channel, 256);
+      scale_column(tiny, prefix + "output.dense.weight", channel, 1.0F / 256);
+    }
+    scale_row(tiny, prefix + "attention.self.value.weight", 5, 256);
+    scale_row(tiny, prefix + "attention.self.value.bias", 5, 256);
+    scale_column(tiny, prefix + "attention.output.dense.weight", 5, 1.0F / 256);
+  }
+  return tiny;
+}
+
+// Lines of words of the tiny vocabulary.
+std::string random_lines(size_t count) {
+  const char* words[] = {"marta", "in", "lisbon", "yes", "the", "q", "bcd", "xyz", "ha", ",", ".", "k", "owl", "run"};
+  std::string text;
+  uint32_t state = 5;
+  for (size_t i = 0; i < count; ++i) {
+    state = state * 1664525u + 1013904223u;
+    for (size_t word = 0, words_left = 3 + (state >> 28); word < words_left; ++word) {
+      state = state * 1664525u + 1013904223u;
+      text += std::string(word == 0 ? "" : " ") + words[(state >> 16) % std::size(words)];
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+class Tune : public testing::Test {
+ protected:
+  Tune() {
+    write_file(folder_ / "texts.txt", random_lines(160));
+    options_.texts = {folder_ / "texts.txt"};
+    options_.min_agreement = 0.97;
+    options_.convert.threads = 2;
+    // The plainest static: what it loses is for tune to bring back.
+    options_.convert.calibration = {.texts = {},
+                                    .samples = 64,
+                                    .observer = "minmax",
+                                    .smooth_quant = 0,
+                                    .equalize = false,
+                                    .gptq = false,
+                                    .bias_correction = false};
+  }
+  std::filesystem::path checkpoint() const { return folder_ / "checkpoint"; }
+  std::string error_of(const std::function<void()>& action) const {
+    try {
+      action();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  }
+
+  TemporaryFolder folder_;
+  TuneOptions options_;
+};
+
+TEST_F(Tune, BringsBackAModelWithPlantedOutliers) {
+  with_planted_outliers().write(checkpoint());
+  const FloatModel reference(checkpoint(), {.threads = 1});
+  const TuneFiles files = read_tune_files(options_, reference.engine());
+
+  // Static throughout falls apart.
+  ConvertOptions plain = options_.convert;
+  plain.scheme = "static";
+  plain.calibration.texts = (folder_ / "texts.txt").string();
+  const std::vector<std::byte> bytes = convert_to_memory(checkpoint(), plain);
+  const Comparison fallen = compare_models(reference.engine(), Engine::open_memory(bytes, {.threads = 1}),
+                                           files.held_out.encoded, files.held_out.sentences);
+  EXPECT_LT(fallen.agreement(), 0.9);
+
+  const TuneResult result = tune(checkpoint(), options_);
+  ASSERT_TRUE(result.met);
+  EXPECT_GE(result.measure.tuned.agreement(), 0.97);
+  EXPECT_GE(result.measure.held_out.agreement(), 0.97);
+  EXPECT_NE(result.policy.certificate.at("rolled_back"), "nothing");
+
+  // What was measured is what the file does.
+  const Engine tuned = Engine::open_memory(result.model, {.threads = 1});
+  const Comparison again = compare_models(reference.engine(), tuned, files.held_out.encoded, files.held_out.sentences);
+  EXPECT_EQ(again.words, result.measure.held_out.words);
+  EXPECT_EQ(again.same_label, result.measure.held_out.same_label);
+  EXPECT_EQ(again.divergence, result.measure.held_out.divergence);
+}
+
+TEST_F(Tune, ThePolicyMakesTheSameBytes) {
+  with_planted_outliers().write(checkpoint());
+  const TuneResult result = tune(checkpoint(), options_);
+  write_file(folder_ / "m.policy.json", policy_json(result.policy));
+  ConvertOptions convert_options;
+  convert_options.policy = folder_ / "m.policy.json";
+  convert_options.calibration.texts = (folder_ / "texts.txt").string();
+  convert_options.threads = 1;
+  EXPECT_EQ(convert_to_memory(checkpoint(), convert_options), result.model);
+}
+
+TEST_F(Tune, TheFileCarriesItsCertificate) {
+  TinyCheckpoint().write(checkpoint());
+  options_.min_agreement = 0.5;
+  const TuneResult result = tune(checkpoint(), options_);
+  ASSERT_TRUE(result.met);
+  const Engine engine = Engine::open_memory(result.model, {.threads = 1});
+  const auto strings = EngineAccess::file(engine).strings(format::SectionType::kQuantReport);
+  std::map<std::string, std::string> entries;
+  for (size_t i = 0; i + 1 < strings.size(); i += 2) entries.emplace(strings[i], strings[i + 1]);
+  EXPECT_EQ(entries.at("certificate.budget.min_agreement"), "0.5");
+  EXPECT_EQ(entries.at("certificate.text.1").size(), std::string("texts.txt ").size() + 64);
+  EXPECT_EQ(entries.at("certificate.held_out.words"), std::to_string(result.measure.held_out.words));
+  EXPECT_EQ(entries.at("calibration.hold_out"), "4");
+  EXPECT_TRUE(entries.contains("certificate.rolled_back"));
+  EXPECT_TRUE(entries.contains("certificate.milliseconds.this model"));
+}
+
+TEST_F(Tune, ReportsEveryProductAndTheWay) {
+  with_planted_outliers().write(checkpoint());
+  const TuneResult result = tune(checkpoint(), options_);
+  std::set<std::string> products;
+  for (const ReportSensitivity& row : result.report.sensitivity) {
+    products.insert(row.product);
+    EXPECT_TRUE(row.alone.has_value()) << row.product;
+  }
+  EXPECT_EQ(products.size(), 10U);  // 5 a layer: scores stands for attention's two
+  ASSERT_GE(result.report.steps.size(), 2U);
+  EXPECT_EQ(result.report.steps.front().product, "");
+  EXPECT_TRUE(result.report.steps.front().value.has_value());
+}
+
+TEST_F(Tune, ABudgetThatCannotBeMet) {
+  with_planted_outliers().write(checkpoint());
+  write_file(folder_ / "texts.txt", random_lines(1500));  // enough words for the int8 table to change one's label
+  options_.min_agreement = 1;
+  const TuneResult result = tune(checkpoint(), options_);
+  EXPECT_FALSE(result.met);
+  EXPECT_GT(result.measure.tuned.agreement(), 0.97);
+  EXPECT_FALSE(result.model.empty());  // for --keep-best
+}
+
+TEST_F(Tune, F1WithLabels) {
+  TinyCheckpoint().write(checkpoint());
+  std::string conll;
+  for (int i = 0; i < 40; ++i) conll += "Marta\tB-PER\nin\tO\nLisbon\tO\n\nyes\tO\nxyz\tB-PER\nbcd\tI-PER\n\n";
+  write_file(folder_ / "labelled.tsv", conll);
+  options_.texts.clear();
+  options_.conll = {folder_ / "labelled.tsv"};
+  options_.max_f1_loss = 0.5;
+  const TuneResult result = tune(checkpoint(), options_);
+  EXPECT_TRUE(result.measure.held_out.labelled);
+  EXPECT_TRUE(result.policy.certificate.contains("held_out.mcnemar_p"));
+}
+
+TEST_F(Tune, WhatIsRefused) {
+  TinyCheckpoint().write(checkpoint());
+  const auto refused = [&] { return error_of([&] { tune(checkpoint(), options_); }); };
+  const auto holds = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  write_file(folder_ / "texts.txt", random_lines(7));
+  EXPECT_TRUE(holds(refused(), "7 texts, expected 8 or more")) << refused();
+  write_file(folder_ / "texts.txt", "\n \n");
+  EXPECT_TRUE(holds(refused(), "no text")) << refused();
+  options_.max_f1_loss = 0.1;
+  EXPECT_TRUE(holds(refused(), "needs texts with labels")) << refused();
+  std::string other;
+  for (int i = 0; i < 10; ++i) other += "aspirin\tB-DRUG\n\n";
+  write_file(folder_ / "drugs.tsv", other);
+  options_.conll = {folder_ / "drugs.tsv"};
+  write_file(folder_ / "texts.txt", random_lines(40));
+  EXPECT_TRUE(holds(refused(), "no entity in it is of a type that the model has (PER)")) << refused();
+  options_.min_agreement = 1.5;
+  EXPECT_TRUE(holds(refused(), "min_agreement is 1.5")) << refused();
+  options_ = {};
+  EXPECT_TRUE(holds(refused(), "no texts")) << refused();
+}
+
+}  // namespace
+}  // namespace octobert::converter
