@@ -35,13 +35,15 @@ bool parse_min_score(std::string_view argument, std::string& label, float& score
 
 void check_label(std::string_view name, std::span<const std::string> labels, const char* option) {
   for (const std::string& label : labels) {
-    if (name == label || name == label_group(label)) return;
+    // The label, our name of its entities, and the reference's: what follows the first hyphen, whatever precedes it.
+    const std::string_view reference_group = std::string_view(label).substr(label.find('-') + 1);
+    if (name == label || name == label_group(label) || name == reference_group) return;
   }
   if (name == "O") return;
-  throw Error(ErrorCode::kInvalidInput,
-              fmt::format("{}: the model has no label \"{}\"; its labels are {} (a text that follows this option goes "
+  throw CLI::ValidationError(
+      option, fmt::format("the model has no label \"{}\"; its labels are {} (a text that follows this option goes "
                           "before it, or after --)",
-                          option, name, fmt::join(labels, " ")));
+                          name, fmt::join(labels, " ")));
 }
 
 // The options that can only be checked with the model at hand.
