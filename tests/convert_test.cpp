@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -403,6 +404,21 @@ TEST(HalfWritten, WhereNothingCanBeWritten) {
   refused(folder / "config.json" / "m.octo");  // a file, not a folder
   refused("/proc/m.octo");                     // not writable for root either
   refused(folder.path());                      // the final name is a folder
+}
+
+// A device or a pipe would lose its name to the file: for root even /dev/null.
+TEST(HalfWritten, WhatIsNoFileStaysWhatItIs) {
+  const TemporaryFolder folder;
+  TinyCheckpoint().write(folder.path());
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink("pipe", folder / "link");
+  const std::vector<std::string> before = files_of(folder.path());
+  for (const char* name : {"pipe", "link"}) {
+    const std::string message = error_of([&] { convert(folder.path(), folder / name); }, ErrorCode::kIo);
+    EXPECT_TRUE(holds(message, "not a regular file")) << message;
+    EXPECT_EQ(std::filesystem::status(folder / name).type(), std::filesystem::file_type::fifo);
+    EXPECT_EQ(files_of(folder.path()), before);
+  }
 }
 
 // Runs action in a child process, which must end as expected.
