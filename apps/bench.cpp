@@ -244,7 +244,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->type_name("F.jsonl")
       ->excludes(shapes);
   command->add_option("--seconds", options->seconds, "Time for each shape at least; default: 2")
-      ->check(CLI::Range(0.0, 86400.0).description(""))
+      ->check(number_in(0, 86400))
       ->type_name("X");
   command->add_flag("--json", options->json, "One JSON object a shape");
   add_engine_options(*command, options->open);

@@ -103,6 +103,8 @@ Compared compare(const VerifyOptions& options, const Engine& engine) {
                                                 : converter::encode_sentences(engine, source.sentences);
     const Comparison comparison =
         converter::compare_models(reference.engine(), engine, encoded, source.sentences, progress);
+    // Nothing to compare would be agreement on everything, and meet every bar.
+    if (comparison.words == 0) throw Error(ErrorCode::kInvalidInput, source.name + ": no words in it to compare on");
     result.all.add(comparison);
     result.files.emplace_back(source.name, comparison);
   }
@@ -218,7 +220,7 @@ void add_verify(CLI::App& app, Action& action) {
   command->add_flag("--jsonl", options->jsonl, "Lines of --text are JSON: strings, or objects with \"text\"");
   command->add_option("--min-agreement", options->min_agreement, "Least share (0 to 1) of words with the float label")
       ->needs(against)
-      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->check(number_in(0, 1))
       ->type_name("X");
   command->add_flag("--json", options->json, "As a JSON object");
   command->add_flag("--quiet", options->quiet, "No progress");

@@ -221,7 +221,12 @@ class Usage(Case):
                           ["run", TINY, "--threads", "x"], ["run", TINY, "--max-length", "0"],
                           ["run", TINY, "--truncate", "--stride", "3"], ["run", TINY, "--invalid-utf8", "maybe"],
                           ["run", TINY, "--document", "f", "--words"], ["bench", TINY, "--shapes", "8by128"],
-                          ["logits", TINY], ["tokenize", TINY, "x", "--stride", "3"]):
+                          ["logits", TINY], ["tokenize", TINY, "x", "--stride", "3"],
+                          ["bench", TINY, "--seconds", "nan"], ["bench", TINY, "--seconds", "inf"],
+                          ["bench", TINY, "--seconds", "-1"], ["bench", TINY, "--seconds", "1s"],
+                          ["verify", TINY, "--against", TINY_CHECKPOINT, "--min-agreement", "nan"],
+                          ["verify", TINY, "--against", TINY_CHECKPOINT, "--min-agreement", "1.5"],
+                          ["convert", TINY_CHECKPOINT, "-o", self.folder / "m", "--min-agreement", "nan"]):
             error = self.fails(*arguments, status=EXIT_USAGE)
             self.assertGreater(len(error), 10, arguments)
 
