@@ -228,7 +228,7 @@ TEST(Analyze, LongTextsAreMergedTokenByToken) {
   const char* const words[] = {"the", "of", "berlin", "a", "z", "m", "7", "k"};
   std::mt19937 random(3);
   for (int i = 0; i < 300; ++i) text += std::string(words[random() % 8]) + " ";
-  for (const size_t stride : {0, 1, 7, 40}) {
+  for (const size_t stride : {0U, 1U, 7U, 40U}) {
     AnalyzeOptions options;
     options.stride = stride;
     options.ignore_labels.clear();
