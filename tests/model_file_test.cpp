@@ -2,6 +2,7 @@
 #include "engine/model_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstring>
 
@@ -204,6 +205,8 @@ TEST(ModelFile, FilesThatCanNotBeRead) {
   };
   fails_with("missing.octo", ErrorCode::kIo, "can't be opened");
   fails_with("", ErrorCode::kIo, "not a regular file");
+  ASSERT_EQ(::mkfifo((folder / "pipe.octo").c_str(), 0600), 0);
+  fails_with("pipe.octo", ErrorCode::kIo, "not a regular file");
   fails_with("empty.octo", ErrorCode::kFormat, "too short");
   fails_with("text.octo", ErrorCode::kFormat, "not a packed octobert model");
 }
