@@ -208,7 +208,7 @@ int run_bench(const BenchOptions& options) {
   for (const Case& what : bench.measure(options.seconds)) {
     const auto r = result_of(what, options, engine);
     if (options.json) {
-      output.text() += r.dump() + "\n";
+      output.text() += json_line(r);
     } else {
       output.text() +=
           fmt::format("{:<16} {:>10.3f} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.0f} {:>9.1f}\n", what.name,

@@ -163,7 +163,7 @@ int run_inspect(const InspectFlags& flags) {
   const ModelFile file = ModelFile::open(flags.model, {.allow_other_numerics = true});
   const nlohmann::ordered_json json = describe(file, flags.tensors);
   Output output;
-  output.text() = flags.json ? json.dump() + "\n" : as_text(json);
+  output.text() = flags.json ? json_line(json) : as_text(json);
   output.flush();
   file.verify();  // throws, naming the section or tensor
   return kExitOk;

@@ -177,7 +177,8 @@ constexpr const char* kExamples = R"(Examples:
 Output: the text with its entities in colour (on a terminal) or in [brackets LABEL]; with --json a line
   {"text","truncated","entities":[{"label","score","text","bytes":[b,e],"codepoints":[b,e],"utf16":[b,e]}]}
 a text (pre-tokenized: "words", "labels" and "scores" too); with --conll, and for pre-tokenized words, lines of
-WORD TAB LABEL and an empty line after each text.
+WORD TAB LABEL and an empty line after each text. --min-score and --ignore-labels choose entities; the labels of
+pre-tokenized words are the model's own, whatever their scores.
 
 Exit status: 0, or 1 at the first text or file with a fault (the texts before it are answered), 2 for a wrong
 command line, 141 when the reader of the output goes away.)";

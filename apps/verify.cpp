@@ -185,7 +185,7 @@ int run_verify(const VerifyOptions& options) {
     }
   }
   Output output;
-  output.text() = options.json ? json.dump() + "\n" : text;
+  output.text() = options.json ? json_line(json) : text;
   output.flush();
   return met ? kExitOk : kExitBarNotMet;
 }

@@ -1,9 +1,12 @@
 """Packed files with a fault, verify, inspect, bench, info."""
 
 import json
+import shutil
+import subprocess
 import unittest
 
-from common import EXIT_BAR_NOT_MET, MODELS, NER, NER_CHECKPOINT, ROOT, SENTENCE, TINY, TINY_CHECKPOINT, Case
+from common import (EXIT_BAR_NOT_MET, MODELS, NER, NER_CHECKPOINT, OCTOBERT, ROOT, SENTENCE, TINY, TINY_CHECKPOINT,
+                    Case)
 
 OPENERS = (["run", "x"], ["tokenize", "x"], ["inspect"], ["verify"], ["bench", "--seconds", "0"])
 
@@ -110,6 +113,14 @@ class Tools(Case):
         text = self.run_command("inspect", NER).stdout.decode()
         self.assertIn("hidden_size", text)
         self.assertNotIn("DIFFERS", text)
+
+    def test_names_that_are_not_utf8(self):
+        path = bytes(self.folder) + b"/\xff.octo"
+        shutil.copy(TINY, path)
+        for command in ("verify", "inspect", "bench"):
+            options = ["--shapes", "1x4", "--seconds", "0"] if command == "bench" else []
+            done = subprocess.run([OCTOBERT, command, path, "--json", *options], capture_output=True, check=True)
+            self.assertIn("\ufffd.octo", json.loads(done.stdout).get("file" if command != "bench" else "model"))
 
     def test_bench(self):
         lines = self.json_lines("bench", TINY, "--shapes", "1x16,3x7", "--seconds", "0.01", "--json", "--threads", "1")
