@@ -1,6 +1,8 @@
 // Engine::analyze_words: pre-tokenized words in, one label a word out.
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "engine/analyze.h"
 #include "tests/analyze_test_util.h"
 
