@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <charconv>
 #include <chrono>
 #include <memory>
@@ -170,10 +171,9 @@ class Bench {
   Workspace workspace_;
 };
 
-// The smallest time that at least this share of the repetitions did not exceed; `sorted` is not empty.
+// The time at this share of the way from the fastest repetition to the slowest; `sorted` is not empty.
 double quantile(const std::vector<double>& sorted, double share) {
-  const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
-  return sorted[rank];
+  return sorted[static_cast<size_t>(std::lround(share * static_cast<double>(sorted.size() - 1)))];
 }
 
 nlohmann::ordered_json result_of(const Case& what, const BenchOptions& options, const Engine& engine) {
