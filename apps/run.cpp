@@ -58,6 +58,9 @@ AnalyzeOptions analyze_options(const RunOptions& options, const Engine& engine) 
     check_label(name, engine.labels(), "--ignore-labels");
     analyze.ignore_labels.push_back(name);
   }
+  if (options.analyze.label_scores && !options.json) {
+    throw CLI::ValidationError("--label-scores", "the probabilities are fields of --json, which was not given");
+  }
   for (const std::string& argument : options.min_scores) {
     std::string label;
     float score = 0;

@@ -215,7 +215,7 @@ class Inputs(Case):
 class Usage(Case):
     def test_wrong_command_lines(self):
         for arguments in ([], ["nonsense"], ["run"], ["run", TINY, "--nonsense"], ["run", TINY, "--strategy", "best"],
-                          ["run", TINY, "--json", "--conll"], ["run", TINY, "--jsonl", "--words"],
+                          ["run", TINY, "--json", "--conll"], ["run", TINY, "--label-scores", "x"], ["run", TINY, "--jsonl", "--words"],
                           ["run", TINY, "--min-score", "high"], ["run", TINY, "--min-score", "PER=2"],
                           ["run", TINY, "--min-score", "-1"], ["run", TINY, "--threads", "-1"],
                           ["run", TINY, "--threads", "x"], ["run", TINY, "--max-length", "0"],
