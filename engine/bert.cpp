@@ -139,7 +139,7 @@ void attend(const Pass& pass, const EncoderLayer& layer) {
     const StepTimer timer = pass.timer(workers, Step::kAttention);
     parallel_for(workers, static_cast<int>(state.attention.size()) * heads, [&](int worker, int i) {
       const AttentionItem& item = state.attention[static_cast<size_t>(i / heads)];
-      const auto column = static_cast<size_t>(i % heads * head_dim);
+      const auto column = static_cast<size_t>(i % heads) * static_cast<size_t>(head_dim);
       const float* q = state.qkv.from(item.first_token).data + column;
       attention({.q = q,
                  .k = q + pass.hidden_size(),
@@ -200,7 +200,7 @@ void embed(const RunContext& run, const ModelConfig& config, const Embeddings& e
     {
       const StepTimer timer = pass.timer(workers, Step::kEmbeddings);
       for_each_row(workers, block.count, [&](Rows r) {
-        const auto first = static_cast<size_t>(block.begin + r.begin);
+        const size_t first = static_cast<size_t>(block.begin) + static_cast<size_t>(r.begin);
         pass.kernels().embed({.ids = batch.ids.data() + first,
                               .type_ids = batch.type_ids.empty() ? nullptr : batch.type_ids.data() + first,
                               .positions = state.positions + first,
