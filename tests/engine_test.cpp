@@ -22,8 +22,6 @@
 namespace octobert::test {
 namespace {
 
-using format::Scheme;
-
 class EngineTest : public testing::Test {
  protected:
   EngineTest() : tiny_({.layers = 2}), bytes_(tiny_.pack()), engine_(Engine::open_memory(bytes_, {.threads = 2})) {}
@@ -312,7 +310,7 @@ TEST_F(EngineTest, TestVectorsAreReplayed) {
   RandomBatch b(tiny_.spec(), {4}, 1, false);
   b.ids = ids;
   const auto logits = logits_of(engine_, b);
-  const auto report = [&](std::vector<TestVector> vectors) {
+  const auto report = [&](const std::vector<TestVector>& vectors) {
     const auto packed = tiny_.pack(vectors);
     return verify_vectors(Engine::open_memory(packed, {.threads = 1}));
   };
