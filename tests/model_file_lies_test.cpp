@@ -138,7 +138,7 @@ std::vector<Lie> body_lies() {
   };
 }
 
-Lie tensor_lie(const char* name, std::function<void(format::TensorEntry&)> tell, const char* message,
+Lie tensor_lie(const char* name, const std::function<void(format::TensorEntry&)>& tell, const char* message,
                ErrorCode code = ErrorCode::kFormat) {
   return {name, [=](PackedImage& i) { tell(i.tensor("layer.0.qkv.weight")); }, message, code};
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "converter/model_writer.h"
@@ -34,7 +35,7 @@ TEST(ModelFile, OpensWhatTheWriterWrote) {
     const Linear &a = model.layers[l].ffn1, &b = tiny.model().layers[l].ffn1;
     ASSERT_EQ(a.n, b.n);
     EXPECT_EQ(std::memcmp(a.weight_s8, b.weight_s8, packed_s8_bytes(40, 20)), 0);
-    EXPECT_EQ(std::memcmp(a.bias, b.bias, 48 * sizeof(float)), 0);
+    EXPECT_TRUE(std::equal(a.bias, a.bias + 48, b.bias));
     EXPECT_EQ(reinterpret_cast<uintptr_t>(a.weight_s8) % 64, 0u);
   }
 }
