@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench_profile.h"
 #include "apps/clipped.h"
 #include "apps/command.h"
 #include "apps/input.h"
@@ -20,19 +22,13 @@ struct BenchOptions {
   std::string model, shapes = "1x16,1x128,8x128", ids_file;
   OpenOptions open;
   double seconds = 2;
-  bool json = false;
-};
-
-// What one call computes.
-struct Call {
-  std::vector<int32_t> ids;
-  std::vector<int32_t> offsets = {0};
+  bool json = false, profile = false;
 };
 
 // What is timed: all its calls, one after the other, are one repetition.
 struct Case {
   std::string name;
-  std::vector<Call> calls;
+  std::vector<BenchCall> calls;
   std::vector<double> milliseconds;  // one a repetition
 };
 
@@ -56,7 +52,7 @@ Case make_shape(const std::string& shape, const ModelInfo& info) {
     throw Error(ErrorCode::kInvalidInput,
                 fmt::format("--shapes: {}: the model takes at most {} tokens", shape, info.max_positions));
   }
-  Call call;
+  BenchCall call;
   uint32_t state = 1;
   for (int text = 0; text < texts; ++text) {
     for (int token = 0; token < tokens; ++token) {
@@ -90,7 +86,7 @@ Case read_ids(const std::string& path, const ModelInfo& info) {
     if (!value.is_array() || value.empty()) {
       throw Error(ErrorCode::kInvalidInput, origin + ": expected a JSON array of arrays of ids");
     }
-    Call call;
+    BenchCall call;
     for (const auto& text : value) {
       const std::vector<int32_t> ids = parse_id_array(text.dump(), origin, info.vocab_size);
       if (ids.empty() || ids.size() > static_cast<size_t>(info.max_positions)) {
@@ -108,7 +104,7 @@ Case read_ids(const std::string& path, const ModelInfo& info) {
 
 size_t token_count(const Case& what) {
   size_t tokens = 0;
-  for (const Call& call : what.calls) tokens += call.ids.size();
+  for (const BenchCall& call : what.calls) tokens += call.ids.size();
   return tokens;
 }
 
@@ -117,7 +113,7 @@ size_t token_count(const Case& what) {
 double multiply_accumulates(const Case& what, const ModelInfo& info) {
   const double d = info.hidden_size, f = info.intermediate_size, layers = info.layer_count;
   double sum = 0;
-  for (const Call& call : what.calls) {
+  for (const BenchCall& call : what.calls) {
     for (size_t i = 1; i < call.offsets.size(); ++i) {
       const double s = call.offsets[i] - call.offsets[i - 1];
       sum += layers * (s * (4 * d * d + 2 * d * f) + 2 * s * s * d) + s * d * info.label_count;
@@ -131,10 +127,12 @@ class Bench {
   Bench(const Engine& engine, std::vector<Case> cases) : engine_(engine), cases_(std::move(cases)) {
     size_t most_tokens = 0;
     for (const Case& what : cases_) {
-      for (const Call& call : what.calls) most_tokens = std::max(most_tokens, call.ids.size());
+      for (const BenchCall& call : what.calls) most_tokens = std::max(most_tokens, call.ids.size());
     }
     logits_.resize(most_tokens * static_cast<size_t>(engine.info().label_count));
   }
+
+  const std::vector<Case>& cases() const { return cases_; }
 
   // Every case for at least `seconds`, in turns.
   std::vector<Case>& measure(double seconds) {
@@ -158,7 +156,7 @@ class Bench {
  private:
   double repeat(const Case& what) {
     const auto begin = std::chrono::steady_clock::now();
-    for (const Call& call : what.calls) {
+    for (const BenchCall& call : what.calls) {
       const size_t count = call.ids.size() * static_cast<size_t>(engine_.info().label_count);
       engine_.logits({call.ids, {}, call.offsets}, std::span(logits_).first(count), workspace_);
     }
@@ -171,10 +169,9 @@ class Bench {
   Workspace workspace_;
 };
 
-// The smallest time that at least this share of the repetitions did not exceed; `sorted` is not empty.
+// The time at this share of the way from the fastest repetition to the slowest; `sorted` is not empty.
 double quantile(const std::vector<double>& sorted, double share) {
-  const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
-  return sorted[rank];
+  return sorted[static_cast<size_t>(std::lround(share * static_cast<double>(sorted.size() - 1)))];
 }
 
 nlohmann::ordered_json result_of(const Case& what, const BenchOptions& options, const Engine& engine) {
@@ -211,7 +208,7 @@ int run_bench(const BenchOptions& options) {
     if (options.json) {
       if (const auto clipped = engine.clipped(); !options.ids_file.empty() && !clipped.empty())
         r["clipped"] = clipped_json(clipped);
-      output.text() += r.dump() + "\n";
+      output.text() += json_line(r);
     } else {
       output.text() +=
           fmt::format("{:<16} {:>10.3f} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.0f} {:>9.1f}\n", what.name,
@@ -221,6 +218,11 @@ int run_bench(const BenchOptions& options) {
   }
   // Of real texts only: the shapes' ids are arbitrary.
   if (!options.json && !options.ids_file.empty()) output.text() += clipped_text(engine.clipped());
+  if (options.profile) {
+    for (const Case& what : bench.cases()) {
+      append_profile(engine, what.name, what.calls, options.seconds, options.json, output.text());
+    }
+  }
   output.flush();
   return kExitOk;
 }
@@ -229,10 +231,14 @@ constexpr const char* kExamples = R"(Examples:
   octobert bench model.octo --threads 1
   octobert bench model.octo --shapes 1x27,32x27 --seconds 5 --json
   octobert bench model.octo --ids calls.jsonl
+  octobert bench model.octo --threads 1 --shapes 1x128 --profile
 
 --ids: each line is one call, an array of arrays of ids; a repetition runs all lines. With --json one object a shape:
 median_ms, min_ms, p90_ms, p99_ms (of a repetition), tokens_per_s and gmac_per_s (from the median; useful work only:
 the encoder's matrix products, attention included), and what was measured.
+
+--profile adds, for each shape, the time by operation and layer, and what share of the processor's peak each product
+reaches; the peak (multiply-accumulates from registers alone) is measured first. With --json one object an operation.
 
 Exit status: 0; 1 if a file has a fault or the model does not take the shape; 2 for a wrong command line.)";
 
@@ -249,8 +255,9 @@ void add_bench(CLI::App& app, Action& action) {
       ->type_name("F.jsonl")
       ->excludes(shapes);
   command->add_option("--seconds", options->seconds, "Time for each shape at least; default: 2")
-      ->check(CLI::Range(0.0, 86400.0).description(""))
+      ->check(number_in(0, 86400))
       ->type_name("X");
+  command->add_flag("--profile", options->profile, "Where the time goes, by operation and layer");
   command->add_flag("--json", options->json, "One JSON object a shape");
   add_engine_options(*command, options->open);
   command->callback([options, &action] { action = [options] { return run_bench(*options); }; });

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstdio>
 #include <map>
 
@@ -26,6 +27,17 @@ void add_engine_options(CLI::App& command, OpenOptions& options) {
                    "Open a file that was made for another version of the arithmetic");
   command.add_flag("--load-into-memory", options.load_into_memory,
                    "Read the file instead of mapping it: safe if someone truncates it meanwhile");
+}
+
+CLI::Validator number_in(double low, double high) {
+  const auto check = [low, high](const std::string& argument) -> std::string {
+    double value = 0;
+    const char* const end = argument.data() + argument.size();
+    const auto [parsed, error] = std::from_chars(argument.data(), end, value);
+    if (error == std::errc() && parsed == end && value >= low && value <= high) return {};  // false for NaN
+    return fmt::format("expected a number from {} to {}, found {}", low, high, argument);
+  };
+  return CLI::Validator(check, "");
 }
 
 void add_text_policy(CLI::App& command, TextPolicy& policy) {

@@ -39,6 +39,9 @@ void add_engine_options(CLI::App& command, OpenOptions& options);
 void add_threads_option(CLI::App& command, int& threads);
 void add_isa_option(CLI::App& command, std::string& isa);
 
+// The check of an option's value: a number from low to high. CLI::Range lets "nan" through.
+CLI::Validator number_in(double low, double high);
+
 // --special-tokens-in-text and --invalid-utf8.
 struct TextPolicy {
   SpecialTokensInText special_tokens = SpecialTokensInText::kKeep;

@@ -162,7 +162,7 @@ void add_convert(CLI::App& app, Action& action) {
   command
       ->add_option("--min-agreement", flags->options.min_agreement,
                    "Write nothing if a smaller share of the test tokens (0 to 1) gets the float model's label")
-      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->check(number_in(0, 1))
       ->type_name("X");
   auto* no_check = command->add_flag("--no-check", flags->no_check, "Do not run the float model beside the new one");
   command->get_option("--min-agreement")->excludes(no_check);

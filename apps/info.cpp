@@ -55,7 +55,7 @@ int run_info(const InfoFlags& flags) {
     json["threads"] = threads;
     json["logical_cpus"] = std::thread::hardware_concurrency();
     json["cache_bytes"] = {{"l1d", caches.l1d}, {"l2", caches.l2}, {"l3", caches.l3}};
-    output.text() = json.dump() + "\n";
+    output.text() = json_line(json);
   } else {
     std::string& out = output.text();
     out += fmt::format("octobert {}\nCPU: {}\ncaches: L1d {} KiB, L2 {} KiB, L3 {} KiB\n", OCTOBERT_VERSION, cpu_name(),

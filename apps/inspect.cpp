@@ -40,6 +40,10 @@ const char* dtype_name(uint32_t dtype) {
       return "i8";
     case format::DType::kI32:
       return "i32";
+    case format::DType::kI4:
+      return "i4";
+    case format::DType::kU4:
+      return "u4";
   }
   return "unknown";
 }
@@ -52,6 +56,8 @@ const char* layout_name(uint32_t layout) {
       return "n16k4";
     case Layout::kN16K1:
       return "n16k1";
+    case Layout::kN16K8:
+      return "n16k8";
   }
   return "unknown";
 }
@@ -151,7 +157,7 @@ int run_inspect(const InspectFlags& flags) {
   const ModelFile file = ModelFile::open(flags.model, {.allow_other_numerics = true});
   const nlohmann::ordered_json json = describe(file, flags.tensors);
   Output output;
-  output.text() = flags.json ? json.dump() + "\n" : as_text(json);
+  output.text() = flags.json ? json_line(json) : as_text(json);
   output.flush();
   file.verify();  // throws, naming the section or tensor
   return kExitOk;

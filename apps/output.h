@@ -35,6 +35,12 @@ void append_json_float(std::string& out, float value);  // the shortest form tha
 void append_json_array(std::string& out, std::span<const int32_t> values);
 void append_json_span(std::string& out, Span span);  // [begin,end]
 
+// A JSON value (of nlohmann's library) and a line break; the name of a file in it need not be UTF-8.
+template <typename Json>
+std::string json_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 // Makes control characters visible, so that a text cannot send commands to the terminal.
 std::string printable(std::string_view text);
 

@@ -99,7 +99,7 @@ std::vector<Span> words_of(std::string_view text, const Tokenizer& tokenizer, co
   return words;
 }
 
-// IOB2 labels of words from entities; both are in the order of the text.
+// Labels of words from entities, IOB2 where entities span words; both are in the order of the text.
 void append_words_of_text(const InputText& item, const Analysis& analysis, const Tokenizer& tokenizer,
                           const AnalyzeOptions& options, std::string& out) {
   const std::span<const Entity> entities = entities_of(analysis);
@@ -110,8 +110,9 @@ void append_words_of_text(const InputText& item, const Analysis& analysis, const
     if (next < entities.size() && entities[next].bytes.begin < word.end) {
       const Entity& entity = entities[next];
       const bool begins = entity.bytes.begin >= word.begin;
-      const bool has_prefix = label_group(entity.label).size() != entity.label.size();  // strategy none
-      label = has_prefix ? entity.label : (begins ? "B-" : "I-") + entity.label;
+      // Strategy none gives the model's own labels; the others the entity's name, which may look like one ("E-MAIL").
+      const bool is_model_label = options.strategy == Strategy::kNone;
+      label = is_model_label ? entity.label : (begins ? "B-" : "I-") + entity.label;
     }
     append_column(std::string_view(item.text).substr(word.begin, word.end - word.begin), label, out);
   }

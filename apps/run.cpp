@@ -36,13 +36,15 @@ bool parse_min_score(std::string_view argument, std::string& label, float& score
 
 void check_label(std::string_view name, std::span<const std::string> labels, const char* option) {
   for (const std::string& label : labels) {
-    if (name == label || name == label_group(label)) return;
+    // The label, our name of its entities, and the reference's: what follows the first hyphen, whatever precedes it.
+    const std::string_view reference_group = std::string_view(label).substr(label.find('-') + 1);
+    if (name == label || name == label_group(label) || name == reference_group) return;
   }
   if (name == "O") return;
-  throw Error(ErrorCode::kInvalidInput,
-              fmt::format("{}: the model has no label \"{}\"; its labels are {} (a text that follows this option goes "
+  throw CLI::ValidationError(
+      option, fmt::format("the model has no label \"{}\"; its labels are {} (a text that follows this option goes "
                           "before it, or after --)",
-                          option, name, fmt::join(labels, " ")));
+                          name, fmt::join(labels, " ")));
 }
 
 // The options that can only be checked with the model at hand.
@@ -56,6 +58,9 @@ AnalyzeOptions analyze_options(const RunOptions& options, const Engine& engine) 
     if (name.empty()) continue;  // --ignore-labels "": none
     check_label(name, engine.labels(), "--ignore-labels");
     analyze.ignore_labels.push_back(name);
+  }
+  if (options.analyze.label_scores && !options.json) {
+    throw CLI::ValidationError("--label-scores", "the probabilities are fields of --json, which was not given");
   }
   for (const std::string& argument : options.min_scores) {
     std::string label;
@@ -179,7 +184,8 @@ constexpr const char* kExamples = R"(Examples:
 Output: the text with its entities in colour (on a terminal) or in [brackets LABEL]; with --json a line
   {"text","truncated","entities":[{"label","score","text","bytes":[b,e],"codepoints":[b,e],"utf16":[b,e]}]}
 a text (pre-tokenized: "words", "labels" and "scores" too); with --conll, and for pre-tokenized words, lines of
-WORD TAB LABEL and an empty line after each text.
+WORD TAB LABEL and an empty line after each text. --min-score and --ignore-labels choose entities; the labels of
+pre-tokenized words are the model's own, whatever their scores.
 
 Exit status: 0, or 1 at the first text or file with a fault (the texts before it are answered), 2 for a wrong
 command line, 141 when the reader of the output goes away.)";

@@ -120,6 +120,8 @@ Compared compare(const VerifyOptions& options, const Engine& engine, converter::
                                                 : converter::encode_sentences(engine, source.sentences);
     const Comparison comparison =
         converter::compare_models(reference.engine(), engine, encoded, source.sentences, progress);
+    // Nothing to compare would be agreement on everything, and meet every bar.
+    if (comparison.words == 0) throw Error(ErrorCode::kInvalidInput, source.name + ": no words in it to compare on");
     if (options.report.wanted()) {
       if (result.files.empty()) {
         converter::add_activations(converter::calibrate(reference.engine(), encoded, false),
@@ -244,7 +246,7 @@ int run_verify(const VerifyOptions& options) {
   }
   write_verify_report(options, engine, vectors, report);
   Output output;
-  output.text() = options.json ? json.dump() + "\n" : text;
+  output.text() = options.json ? json_line(json) : text;
   output.flush();
   return met ? kExitOk : kExitBarNotMet;
 }
@@ -280,7 +282,7 @@ void add_verify(CLI::App& app, Action& action) {
   command->add_flag("--jsonl", options->jsonl, "Lines of --text are JSON: strings, or objects with \"text\"");
   command->add_option("--min-agreement", options->min_agreement, "Least share (0 to 1) of words with the float label")
       ->needs(against)
-      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->check(number_in(0, 1))
       ->type_name("X");
   add_report_options(*command, options->report);
   command->add_flag("--json", options->json, "As a JSON object");

@@ -23,7 +23,9 @@ bool JsonField::has(const std::string& key) const {
 
 JsonField JsonField::operator[](const std::string& key) const {
   const auto found = object().find(key);
-  if (found == value_->end()) throw Error(ErrorCode::kFormat, path_ + ": '" + key + "' is missing");
+  if (found == value_->end()) {
+    throw Error(ErrorCode::kFormat, path_ + (path_.ends_with(": ") ? "'" : ": '") + key + "' is missing");
+  }
   return {*found, path_ + (path_.ends_with(": ") ? "" : ".") + key};
 }
 

@@ -18,6 +18,12 @@ constexpr size_t kBufferBytes = size_t{1} << 18;  // small writes are gathered u
 }  // namespace
 
 OutputFile::OutputFile(const std::filesystem::path& path) : path_(path) {
+  // The new name replaces what has it: for a device (/dev/null) or a pipe that is never meant.
+  std::error_code unknown;
+  const auto there = std::filesystem::status(path, unknown);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+    throw Error(ErrorCode::kIo, path.string() + ": can't be written: it is there and not a regular file");
+  }
   const std::string stem = "." + path.filename().string() + "." + std::to_string(::getpid()) + "-";
   // A file of this name can be there only if a killed process of the same number left it.
   for (int attempt = 0; descriptor_ < 0; ++attempt) {

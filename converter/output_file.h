@@ -11,7 +11,8 @@
 
 namespace octobert {
 
-// Writes a temporary file beside `path`, which commit() gives its name. Throws Error(kIo) naming file and reason.
+// Writes a temporary file beside `path`, which commit() gives its name. Throws Error(kIo) naming file and reason, also
+// where `path` is there and no regular file (a folder, a device, a pipe).
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);

@@ -280,7 +280,7 @@ void embed(const RunContext& run, const ModelConfig& config, const Embeddings& e
     {
       const StepTimer timer = pass.timer(workers, Step::kEmbeddings);
       for_each_row(workers, block.count, [&](int, Rows r) {
-        const auto first = static_cast<size_t>(block.begin + r.begin);
+        const size_t first = static_cast<size_t>(block.begin) + static_cast<size_t>(r.begin);
         pass.kernels().embed({.ids = batch.ids.data() + first,
                               .type_ids = batch.type_ids.empty() ? nullptr : batch.type_ids.data() + first,
                               .positions = state.positions + first,

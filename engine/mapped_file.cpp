@@ -22,8 +22,8 @@ namespace {
 class InputFile {
  public:
   explicit InputFile(const std::filesystem::path& path) : path_(path.string()) {
-    do {
-      descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    do {  // O_NONBLOCK: a pipe without a writer is refused below, not waited for; files do not know it
+      descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     } while (descriptor_ < 0 && errno == EINTR);
     if (descriptor_ < 0) fail("can't be opened");
     struct stat status {};

@@ -119,6 +119,16 @@ Embeddings make_embeddings(const Tensors& tensors, const format::ModelConfig& co
   return embeddings;
 }
 
+[[noreturn]] void refuse_mixed_attention(const ModelFile& file, const std::string& layer, size_t product) {
+  std::string message = file.source();
+  message += ": products '" + layer + "scores' and '";
+  message += layer + "context' have schemes ";
+  message += std::to_string(file.products()[product + 1].scheme) + " and ";
+  message += std::to_string(file.products()[product + 2].scheme) +
+             ", expected both float (0), both dynamic (2) or both static (3)";
+  throw Error(ErrorCode::kUnsupported, message);
+}
+
 }  // namespace
 
 BertModel make_bert_model(const ModelFile& file) {
@@ -138,11 +148,7 @@ BertModel make_bert_model(const ModelFile& file) {
     // Neither has weights, and the kernels know both in integers or both in floats.
     if (attention != scheme(product + 2) ||
         (attention != Scheme::kFloat && attention != Scheme::kDynamic && attention != Scheme::kStatic)) {
-      throw Error(ErrorCode::kUnsupported, file.source() + ": products '" + name + "scores' and '" + name +
-                                               "context' have schemes " +
-                                               std::to_string(file.products()[product + 1].scheme) + " and " +
-                                               std::to_string(file.products()[product + 2].scheme) +
-                                               ", expected both float (0), both dynamic (2) or both static (3)");
+      refuse_mixed_attention(file, name, product);
     }
     EncoderLayer layer;
     layer.qkv = tensors.linear(name + "qkv", product_entry(product), 3 * d, d);

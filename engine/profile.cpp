@@ -14,7 +14,8 @@ const char* step_name(Step step) {
 void Profile::reset(int layers, int workers) {
   layers_ = layers;
   workers_ = workers;
-  slots_.assign(static_cast<size_t>(workers * (layers + 1) * kStepCount), 0);
+  const int rows = workers * (layers + 1);
+  slots_.assign(static_cast<size_t>(rows) * static_cast<size_t>(kStepCount), 0);
 }
 
 uint64_t Profile::nanoseconds(int layer, Step step) const {

@@ -40,7 +40,8 @@ class Profile {
 
  private:
   size_t slot(int worker, int layer, Step step) const {
-    return static_cast<size_t>((worker * (layers_ + 1) + layer + 1) * kStepCount + static_cast<int>(step));
+    const int row = worker * (layers_ + 1) + layer + 1;
+    return static_cast<size_t>(row) * static_cast<size_t>(kStepCount) + static_cast<size_t>(step);
   }
   int layers_ = 0, workers_ = 0;
   std::vector<uint64_t> slots_;  // each worker writes its own

@@ -103,7 +103,8 @@ class BertState {
 };
 
 // Tokens that the engine takes through the model at once (as whole sequences; a longer one goes alone): enough that
-// streaming the weights is nothing against the arithmetic, and a bound on the workspace.
+// streaming the weights is little against the arithmetic, few enough that what lies between two steps stays in the
+// caches; and a bound on the workspace.
 int token_budget(int workers);
 
 }  // namespace octobert

@@ -74,6 +74,22 @@ inline void panel_sums(const char* panel, int steps, int32_t* sums) {
   }
 }
 
+// A head's rows lie a whole row of the projection apart, mostly on pages of their own, which no hardware prefetcher
+// follows: half of the time of attention without products was waiting for them.
+constexpr int kRowsAhead = 8;
+
+template <int kLocality>
+inline void prefetch_row(const float* x, int head_dim) {
+  for (int i = 0; i < head_dim; i += kWidth) __builtin_prefetch(x + i, 0, kLocality);
+}
+
+// While K's row j is worked on: K's next rows into L1; V's and Q's, whose turn comes, into L2.
+inline void prefetch_rows(const AttentionArgs& g, int j) {
+  if (j + kRowsAhead < g.s) prefetch_row<3>(g.k + static_cast<size_t>(j + kRowsAhead) * g.ld, g.head_dim);
+  prefetch_row<2>(g.v + static_cast<size_t>(j) * g.ld, g.head_dim);
+  if (j >= g.row_begin && j < g.row_end) prefetch_row<2>(g.q + static_cast<size_t>(j) * g.ld, g.head_dim);
+}
+
 // ---- integers ----
 
 // The pieces of the scratch, and the shape, in the types that they are used in.
@@ -136,6 +152,7 @@ inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
     }
     for (int t = 0; t < tokens; ++t) {
       const float* x = g.k + static_cast<size_t>(panel * kPanelWidth + t) * g.ld;
+      prefetch_rows(g, panel * kPanelWidth + t);
       const QuantScale s = quant_scale(absmax_bits(Plain{x}, g.head_dim));
       quantize_row_as<0>(Plain{x}, g.head_dim, s.inverse, a.q);
       transpose_words(reinterpret_cast<const char*>(a.q), 0, 1, a.k_steps, dst + t * 4);

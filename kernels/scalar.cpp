@@ -270,7 +270,8 @@ void gemm_f32(const GemmF32Args& g) {
 void unpack_panel(const int8_t* panel, int k, float* dst) {
   for (int i = 0; i < k; ++i) {
     for (int n = 0; n < kPanelWidth; ++n) {
-      dst[i * kPanelWidth + n] = panel[(i / kGroupDepth * kPanelWidth + n) * kGroupDepth + i % kGroupDepth];
+      const int group = i / kGroupDepth;
+      dst[i * kPanelWidth + n] = panel[(group * kPanelWidth + n) * kGroupDepth + i % kGroupDepth];
     }
   }
 }

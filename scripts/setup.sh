@@ -6,7 +6,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 build=(g++-12 cmake ninja-build python3 libcli11-dev libfmt-dev nlohmann-json3-dev libxxhash-dev libssl-dev)
-tests=(ccache clang-14 clang-tidy-14 clang-format-14 libgtest-dev googletest libbenchmark-dev zlib1g-dev binutils
+tests=(ccache clang-14 clang-tidy-14 clang-format-14 libgtest-dev googletest libbenchmark-dev libdnnl-dev zlib1g-dev binutils
        g++-12-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user)
 # Where clang's sanitizer and fuzzer runtimes are: a package of its own in Debian 12, in libclang-common in Ubuntu 22.04.
 either=(libclang-rt-14-dev libclang-common-14-dev)

@@ -12,214 +12,21 @@
 #include "engine/windows.h"
 #include "octobert/converter.h"
 #include "octobert/error.h"
+#include "tests/analyze_test_util.h"
 #include "tests/count_allocations.h"
 #include "tests/temporary_folder.h"
 
 namespace octobert {
 namespace {
 
-namespace fs = std::filesystem;
-
-const Strategy kStrategies[] = {Strategy::kWords, Strategy::kNone,    Strategy::kSimple,
-                                Strategy::kFirst, Strategy::kAverage, Strategy::kMax};
-constexpr size_t kPositions = 48;  // of the tiny checkpoint
-const std::string kNfdHelene = "He\xCC\x81le\xCC\x80ne";
-
-const fs::path kCheckpoint = fs::path(OCTOBERT_SOURCE_DIR) / "tests/data/entities/checkpoint";
-
-// The random checkpoint of the entity goldens: 48 positions, labels O and B-/I- of four types.
-Engine open_tiny(const std::string& scheme = "dynamic", int threads = 1, const std::string& isa = "",
-                 const fs::path& checkpoint = kCheckpoint) {
-  const test::TemporaryFolder folder;
-  ConvertOptions options;
-  options.scheme = scheme;
-  options.check = false;
-  convert(checkpoint, folder / "tiny.octo", options);
-  OpenOptions open;
-  open.threads = threads;
-  open.isa = isa;
-  open.load_into_memory = true;
-  return Engine::open(folder / "tiny.octo", open);
-}
-
-const Engine& tiny() {
-  static const Engine kEngine = open_tiny();
-  return kEngine;
-}
-
-std::vector<std::string> random_texts(size_t count, uint32_t seed, size_t most_words = 120) {
-  const std::vector<std::string> words = {
-      "the",           "berlin", "New York-based", "5.975,74", "東京",      kNfdHelene, "[SEP]", "x_y",
-      "http://t.co/a", "😀",      "U.S.",           "\xC2\xAD", "president", "\n",       "of",    "\xFF"};
-  std::mt19937 random(seed);
-  std::vector<std::string> texts(count);
-  for (std::string& text : texts) {
-    const size_t n = random() % 4 == 0 ? random() % most_words : random() % 12;
-    for (size_t w = 0; w < n; ++w) text += words[random() % words.size()] + (random() % 6 == 0 ? "" : " ");
-  }
-  return texts;
-}
-
-std::vector<std::string_view> views(const std::vector<std::string>& texts) { return {texts.begin(), texts.end()}; }
-
-// Every field, floats to the bit. Views are compared by place in their text.
-void expect_equal(const Analysis& a, const Analysis& b, const std::string& what) {
-  ASSERT_EQ(a.entity_count, b.entity_count) << what;
-  EXPECT_EQ(a.truncated, b.truncated) << what;
-  for (size_t i = 0; i < a.entity_count; ++i) {
-    const Entity &x = a.entities[i], &y = b.entities[i];
-    EXPECT_EQ(x.label, y.label) << what;
-    EXPECT_EQ(x.score, y.score) << what;
-    EXPECT_EQ(x.text, y.text) << what;
-    EXPECT_TRUE(x.bytes == y.bytes && x.codepoints == y.codepoints && x.utf16 == y.utf16) << what;
-    EXPECT_EQ(x.word, y.word) << what;
-    EXPECT_EQ(x.index, y.index) << what;
-    EXPECT_EQ(x.label_scores, y.label_scores) << what;
-  }
-  ASSERT_EQ(a.words.size(), b.words.size()) << what;
-  for (size_t i = 0; i < a.words.size(); ++i) {
-    EXPECT_EQ(a.words[i].label, b.words[i].label) << what;
-    EXPECT_EQ(a.words[i].score, b.words[i].score) << what;
-  }
-}
-
-ErrorCode error_code(const std::function<void()>& call, std::string* message = nullptr) {
-  try {
-    call();
-  } catch (const Error& error) {
-    if (message != nullptr) *message = error.what();
-    return error.code();
-  }
-  ADD_FAILURE() << "no error";
-  return ErrorCode::kIo;
-}
-
-TEST(WindowExtent, EachTokenBelongsToTheWindowThatShowsMost) {
-  for (size_t room = 1; room <= 9; ++room) {
-    for (size_t stride = 0; stride < room; ++stride) {
-      for (size_t tokens = 1; tokens <= 40; ++tokens) {
-        std::vector<WindowExtent> windows;
-        do {
-          windows.push_back(window_extent(windows.size(), tokens, room, stride));
-        } while (windows.back().end < tokens);
-        std::vector<size_t> owner(tokens, SIZE_MAX);
-        for (size_t w = 0; w < windows.size(); ++w) {
-          ASSERT_LE(windows[w].end - windows[w].begin, room);
-          ASSERT_LE(windows[w].begin, windows[w].own_begin);
-          ASSERT_LE(windows[w].own_end, windows[w].end);
-          for (size_t t = windows[w].own_begin; t < windows[w].own_end; ++t) {
-            ASSERT_EQ(owner[t], SIZE_MAX);
-            owner[t] = w;
-          }
-        }
-        const auto context = [&](size_t w, size_t t) {
-          const WindowExtent& e = windows[w];
-          if (t < e.begin || t >= e.end) return ptrdiff_t{-1};
-          const size_t left = e.begin == 0 ? tokens : t - e.begin, right = e.end == tokens ? tokens : e.end - 1 - t;
-          return static_cast<ptrdiff_t>(std::min(left, right));
-        };
-        for (size_t t = 0; t < tokens; ++t) {
-          size_t best = 0;
-          for (size_t w = 1; w < windows.size(); ++w) {
-            if (context(w, t) > context(best, t)) best = w;
-          }
-          ASSERT_EQ(owner[t], best) << "room " << room << ", stride " << stride << ", " << tokens << " tokens: " << t;
-        }
-      }
-    }
-  }
-}
-
-// Engine of the tiny checkpoint with `from` replaced by `to` in its tokenizer.json.
-Engine open_edited(const std::string& from, const std::string& to) {
-  const test::TemporaryFolder folder;
-  for (const auto& file : fs::directory_iterator(kCheckpoint)) fs::copy_file(file, folder / file.path().filename());
-  std::string json = test::read_file(folder / "tokenizer.json");
-  const size_t at = json.find(from);
-  if (at == std::string::npos) throw std::runtime_error(from);
-  test::write_file(folder / "tokenizer.json", json.replace(at, from.size(), to));
-  return open_tiny("dynamic", 1, "", folder.path());
-}
-
-TEST(Parts, TextsAreCutOnlyWhereNoTokenChanges) {
-  const std::string mask = R"("content":"[MASK]","single_word":)";
-  const std::string flags = R"(false,"lstrip":false,"rstrip":false,"normalized":false)";
-  const std::pair<std::string, std::string> edits[] = {
-      {"", ""},
-      {R"("lowercase":true)", R"("lowercase":false)"},
-      {R"("handle_chinese_chars":true)", R"("handle_chinese_chars":false)"},
-      {R"("clean_text":true)", R"("clean_text":false)"},
-      {mask + flags, mask + R"(true,"lstrip":false,"rstrip":false,"normalized":false)"},
-      {mask + flags, mask + R"(false,"lstrip":true,"rstrip":false,"normalized":false)"},
-      {mask + flags, mask + R"(false,"lstrip":false,"rstrip":true,"normalized":false)"},
-      {mask + flags, mask + R"(false,"lstrip":false,"rstrip":false,"normalized":true)"}};
-  const std::string atoms[] = {"a",    "berlin",   " ",        "\n",   "\t",       "\v",       "_",
-                               "-",    ".",        "[",        "MASK", "]",        "東",       "京",
-                               "、",   "é",        "ก",        "е",    "😀",        "\xCC\x81", "\xC2\xAD",
-                               "\xFF", "\xE4\xB8", "\xF0\x9F", "\x80", "\xC2\xA0", "[MASK]",   std::string(1, '\0')};
-  std::mt19937 random(11);
-  for (const auto& [from, to] : edits) {
-    const Engine engine = from.empty() ? open_tiny() : open_edited(from, to);
-    const Tokenizer& tokenizer = engine.tokenizer();
-    size_t cuts = 0;
-    Encodings whole, left, right;
-    for (int i = 0; i < 400; ++i) {
-      std::string text;
-      for (size_t n = random() % 12; n-- > 0;) text += atoms[random() % std::size(atoms)];
-      tokenizer.encode(text, {.add_special_tokens = false}, whole);
-      for (size_t at = 1; at < text.size(); ++at) {
-        if ((static_cast<uint8_t>(text[at]) & 0xC0) == 0x80) continue;
-        if (!tokenizer.can_cut_between(code_point_before(text, at), code_point_at(text, at))) continue;
-        ++cuts;
-        tokenizer.encode(std::string_view(text).substr(0, at), {.add_special_tokens = false}, left);
-        tokenizer.encode(std::string_view(text).substr(at), {.add_special_tokens = false}, right);
-        TokenStream stream;
-        const auto codepoints = static_cast<uint32_t>(count_code_points(std::string_view(text).substr(0, at)));
-        stream.append(left.chunks[0], 0, 0, 0);
-        stream.append(right.chunks[0], static_cast<uint32_t>(at), codepoints, stream.next_word());
-        const Encoding& expected = whole.chunks[0];
-        ASSERT_EQ(stream.rows().ids, expected.ids) << to << ": " << text;
-        ASSERT_EQ(stream.rows().bytes, expected.bytes) << to << ": " << text;
-        ASSERT_EQ(stream.rows().codepoints, expected.codepoints) << to << ": " << text;
-        for (size_t t = 1; t < expected.size(); ++t) {
-          ASSERT_EQ(stream.rows().words[t] == stream.rows().words[t - 1], expected.words[t] == expected.words[t - 1]);
-        }
-      }
-    }
-    const bool reaches =
-        to.find("strip\":true") != std::string::npos || to.find("normalized\":true") != std::string::npos;
-    EXPECT_EQ(cuts == 0, reaches) << to;
-  }
-}
-
-// Texts that are encoded in parts, against the same encoded as a whole.
-TEST(Parts, LongTextsAreSeamless) {
-  std::string text;
-  while (text.size() < 1'500'000) text += random_texts(1, static_cast<uint32_t>(text.size()))[0] + " ";
-  AnalyzeOptions options;
-  const Analysis in_parts = tiny().analyze(text, options);
-  // Normalized added tokens forbid cuts; one that never occurs changes nothing else.
-  const std::string mask = R"("content":"[MASK]","single_word":false,"lstrip":false,"rstrip":false,"normalized":)";
-  const Engine whole = open_edited(mask + "false", mask + "true");
-  ASSERT_EQ(part_size(text, whole.tokenizer()), text.size());
-  ASSERT_LT(part_size(text, tiny().tokenizer()), text.size());
-  expect_equal(whole.analyze(text, options), in_parts, "parts");
-  const std::vector<std::string> words = random_texts(200'000, 9, 3);
-  Analysis a, b;
-  ASSERT_LT(part_size(views(words)), words.size());
-  tiny().analyze_words(views(words), options, a);
-  options.invalid_utf8 = InvalidUtf8::kError;  // takes words all at once
-  std::vector<std::string> valid = words;
-  for (std::string& word : valid) {
-    for (size_t at; (at = word.find('\xFF')) != std::string::npos;) word.replace(at, 1, "\xEF\xBF\xBD");
-  }
-  tiny().analyze_words(views(valid), options, b);
-  ASSERT_EQ(a.entity_count, b.entity_count);
-  for (size_t i = 0; i < a.entity_count; ++i) {
-    EXPECT_EQ(a.entities[i].codepoints, b.entities[i].codepoints);
-    EXPECT_EQ(a.entities[i].score, b.entities[i].score);
-  }
-}
+using test::error_code;
+using test::expect_equal;
+using test::kPositions;
+using test::kStrategies;
+using test::open_tiny;
+using test::random_texts;
+using test::tiny;
+using test::views;
 
 // The labels of all tokens of a text by the rule itself, one window a call, and from them the text of each run of equal
 // labels; against ours with nothing ignored and every word of one token.
@@ -228,7 +35,7 @@ TEST(Analyze, LongTextsAreMergedTokenByToken) {
   const char* const words[] = {"the", "of", "berlin", "a", "z", "m", "7", "k"};
   std::mt19937 random(3);
   for (int i = 0; i < 300; ++i) text += std::string(words[random() % 8]) + " ";
-  for (const size_t stride : {0, 1, 7, 40}) {
+  for (const size_t stride : {0U, 1U, 7U, 40U}) {
     AnalyzeOptions options;
     options.stride = stride;
     options.ignore_labels.clear();
@@ -406,103 +213,6 @@ TEST(Analyze, BadOptions) {
   EXPECT_EQ(error_code([&] { tiny().analyze(std::span<const std::string_view>(), AnalyzeOptions{}, one); }),
             ErrorCode::kInvalidInput);
   EXPECT_EQ(error_code([] { parse_strategy("word"); }), ErrorCode::kInvalidInput);
-}
-
-TEST(AnalyzeWords, OneLabelAWord) {
-  const std::vector<std::string_view> words = {"New", "York-based", "", "\xC2\xAD", "5.975,74", "東京", "of"};
-  for (const Strategy strategy : kStrategies) {
-    AnalyzeOptions options;
-    options.strategy = strategy;
-    Analysis result;
-    tiny().analyze_words(words, options, result);
-    ASSERT_EQ(result.words.size(), words.size());
-    for (size_t w = 0; w < words.size(); ++w) {
-      const bool empty = w == 2 || w == 3;
-      EXPECT_EQ(result.words[w].score == 0, empty) << w;
-      if (empty) {
-        EXPECT_EQ(result.words[w].label, "O");
-      }
-    }
-    EXPECT_EQ(*result.joined_words, "New York-based  \xC2\xAD 5.975,74 東京 of");
-    for (size_t i = 0; i < result.entity_count; ++i) {
-      const Entity& e = result.entities[i];
-      EXPECT_EQ(e.text, std::string_view(*result.joined_words).substr(e.bytes.begin, e.bytes.end - e.bytes.begin));
-    }
-  }
-}
-
-// kFirst and kWords: the first piece; kAverage, kMax as named. From logits of our own asking.
-TEST(AnalyzeWords, LabelsArePooledOverTheWordsPieces) {
-  const std::vector<std::string_view> words = {"experimentally", "berlin", "U.S.A", "presidential", "x"};
-  Encodings encodings;
-  tiny().tokenizer().encode_words(words, {}, encodings);
-  const Encoding& all = encodings.chunks[0];
-  const size_t labels = tiny().labels().size();
-  std::vector<float> p(all.size() * labels);
-  const int32_t offsets[] = {0, static_cast<int32_t>(all.size())};
-  Workspace workspace;
-  tiny().logits({all.ids, {}, offsets}, p, workspace);
-  for (size_t t = 0; t < all.size(); ++t) {
-    float sum = 0;
-    for (size_t l = 0; l < labels; ++l) sum += p[t * labels + l] = std::exp(p[t * labels + l]);
-    for (size_t l = 0; l < labels; ++l) p[t * labels + l] /= sum;
-  }
-  for (const Strategy strategy : kStrategies) {
-    AnalyzeOptions options;
-    options.strategy = strategy;
-    Analysis result;
-    tiny().analyze_words(words, options, result);
-    for (size_t w = 0; w < words.size(); ++w) {
-      std::vector<float> row(labels, 0);
-      size_t pieces = 0, best = 0;
-      for (size_t t = 0; t < all.size(); ++t) {
-        if (all.special[t] || static_cast<size_t>(all.words[t]) != w) continue;
-        const auto top = [&](size_t u) { return *std::max_element(&p[u * labels], &p[(u + 1) * labels]); };
-        if (pieces++ == 0 || (strategy == Strategy::kMax && top(t) > top(best))) best = t;
-        for (size_t l = 0; l < labels; ++l) row[l] += p[t * labels + l];
-      }
-      for (float& x : row) x /= static_cast<float>(pieces);
-      if (strategy != Strategy::kAverage) row.assign(&p[best * labels], &p[(best + 1) * labels]);
-      const uint32_t label = argmax(row);
-      EXPECT_EQ(result.words[w].label, tiny().labels()[label]);
-      EXPECT_NEAR(result.words[w].score, row[label], 1e-5);
-    }
-  }
-}
-
-TEST(AnalyzeWords, LongInputInWindows) {
-  std::mt19937 random(5);
-  const std::vector<std::string> texts = random_texts(400, 6, 3);
-  const std::vector<std::string_view> words = views(texts);
-  for (const Strategy strategy : kStrategies) {
-    AnalyzeOptions options;
-    options.strategy = strategy;
-    options.stride = 6;
-    options.ignore_labels.clear();
-    Analysis result;
-    tiny().analyze_words(words, options, result);
-    EXPECT_FALSE(result.truncated);
-    Encodings encodings;
-    tiny().tokenizer().encode_words(words, {}, encodings);
-    std::vector<bool> has_token(words.size());
-    for (const int32_t word : encodings.chunks[0].words) {
-      if (word >= 0) has_token[static_cast<size_t>(word)] = true;
-    }
-    for (size_t w = 0; w < words.size(); ++w) EXPECT_EQ(result.words[w].score > 0, has_token[w]);
-  }
-}
-
-TEST(AnalyzeWords, CopiesKeepTheirTexts) {
-  const std::vector<std::string_view> words = {"new", "berlin", "president"}, others = {"of", "x"};
-  AnalyzeOptions options;
-  options.ignore_labels.clear();
-  Analysis result;
-  tiny().analyze_words(words, options, result);
-  const Analysis copy = result;
-  tiny().analyze_words(others, options, result);
-  EXPECT_EQ(*copy.joined_words, "new berlin president");
-  EXPECT_EQ(copy.entities[0].text.data(), copy.joined_words->data());
-  EXPECT_EQ(*result.joined_words, "of x");
 }
 
 TEST(Analyze, Cancel) {

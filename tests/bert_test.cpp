@@ -235,7 +235,9 @@ TEST(Bert, StaticCountsWhatItClips) {
   EXPECT_EQ(clipped(0.5f, &pool, false), half);
   EXPECT_EQ(clipped(0.5f, &pool, true), half);  // where floats are made first, for an observer
   for (size_t i = 0; i < sites; ++i) {
-    if (kCountClipped) EXPECT_GT(half[i], 0u) << "site " << i;
+    if (kCountClipped) {
+      EXPECT_GT(half[i], 0u) << "site " << i;
+    }
     EXPECT_LT(half[i], texts.ids.size() * 256 / 2) << "site " << i;
   }
 }

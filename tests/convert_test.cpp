@@ -2,14 +2,10 @@
 #include "converter/convert.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cfenv>
 #include <cmath>
-#include <csignal>
 #include <cstring>
 #include <functional>
 
@@ -385,100 +381,6 @@ TEST(ConvertRefuses, AnswersThatAreNotFinite) {
     EXPECT_TRUE(holds(message, "not finite")) << message;
     EXPECT_FALSE(std::filesystem::exists(folder / "m.octo"));
   }
-}
-
-// ---- nothing half-written ----
-
-std::vector<std::string> files_of(const std::filesystem::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-TEST(HalfWritten, WhereNothingCanBeWritten) {
-  const TemporaryFolder folder;
-  TinyCheckpoint().write(folder.path());
-  const std::vector<std::string> before = files_of(folder.path());
-  const auto refused = [&](const std::filesystem::path& output) {
-    const std::string message = error_of([&] { convert(folder.path(), output); }, ErrorCode::kIo);
-    EXPECT_TRUE(holds(message, output.string())) << message;
-    EXPECT_EQ(files_of(folder.path()), before);
-  };
-  refused(folder / "absent" / "m.octo");
-  refused(folder / "config.json" / "m.octo");  // a file, not a folder
-  refused("/proc/m.octo");                     // not writable for root either
-  refused(folder.path());                      // the final name is a folder
-}
-
-// Runs action in a child process, which must end as expected.
-void in_child(const std::function<void()>& action, const std::function<bool(int status)>& expected) {
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    action();
-    ::_exit(0);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(expected(status)) << "status " << status;
-}
-
-TEST(HalfWritten, DiskFull) {
-  const TemporaryFolder folder;
-  TinyCheckpoint().write(folder.path());
-  convert(folder.path(), folder / "m.octo", with_scheme("float"));
-  const std::string before = test::read_file(folder / "m.octo");
-  const std::vector<std::string> files = files_of(folder.path());
-  for (const rlim_t limit : {rlim_t{0}, rlim_t{100}, rlim_t{4096}, static_cast<rlim_t>(before.size() / 2)}) {
-    in_child(
-        [&] {
-          ::signal(SIGXFSZ, SIG_IGN);  // so that writes past the limit fail, as on a full disk
-          const rlimit sizes{limit, limit};
-          if (::setrlimit(RLIMIT_FSIZE, &sizes) != 0) ::_exit(1);
-          try {
-            convert(folder.path(), folder / "m.octo");
-          } catch (const Error& e) {
-            ::_exit(e.code() == ErrorCode::kIo && holds(e.what(), "m.octo") ? 42 : 2);
-          }
-          ::_exit(3);
-        },
-        [](int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 42; });
-    EXPECT_EQ(files_of(folder.path()), files);
-    EXPECT_EQ(test::read_file(folder / "m.octo"), before);  // the old file is as it was
-  }
-}
-
-TEST(HalfWritten, Killed) {
-  const TemporaryFolder folder;
-  TinyCheckpoint().write(folder.path());
-  for (const char* moment : {"read embeddings", "write embeddings", "write layer 0", "check layer 1", "write report"}) {
-    in_child(
-        [&] {
-          ConvertOptions options;
-          options.progress = [moment](const ConvertProgress& progress) {
-            if (std::string(progress.stage) + " " + std::string(progress.item) == moment) ::raise(SIGKILL);
-          };
-          convert(folder.path(), folder / "m.octo", options);
-        },
-        [](int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; });
-    EXPECT_FALSE(std::filesystem::exists(folder / "m.octo")) << moment;
-  }
-  // What the killed left behind does not disturb the next one.
-  convert(folder.path(), folder / "m.octo");
-  EXPECT_TRUE(verify_vectors(Engine::open(folder / "m.octo")).mismatches.empty());
-}
-
-TEST(HalfWritten, ProgressThatThrows) {
-  const TemporaryFolder folder;
-  TinyCheckpoint().write(folder.path());
-  const std::vector<std::string> before = files_of(folder.path());
-  ConvertOptions options;
-  options.progress = [](const ConvertProgress& progress) {
-    if (progress.item == "layer 1") throw std::runtime_error("enough");
-  };
-  EXPECT_THROW(convert(folder.path(), folder / "m.octo", options), std::runtime_error);
-  EXPECT_EQ(files_of(folder.path()), before);
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ TEST(EngineMemory, WarmCallAllocatesNothing) {
       Workspace workspace;
       std::mt19937 random(3);
       std::vector<RandomBatch> batches;
+      batches.reserve(20);
       for (int i = 0; i < 20; ++i)
         batches.emplace_back(tiny.spec(), random_lengths(random, tiny.spec(), 3000), random());
       std::vector<float> logits(3000 * tiny.spec().labels);

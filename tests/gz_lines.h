@@ -12,7 +12,7 @@
 namespace octobert::test {
 
 inline std::vector<std::string> gz_lines(const std::filesystem::path& path) {
-  const gzFile file = ::gzopen(path.c_str(), "rb");
+  gzFile_s* const file = ::gzopen(path.c_str(), "rb");
   if (file == nullptr) throw std::runtime_error("cannot open " + path.string());
   std::string text;
   char buffer[1 << 16];

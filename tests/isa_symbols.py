@@ -20,7 +20,7 @@ import sys
 C_FUNCTIONS = {"memset", "memcpy", "memmove", "fmaf", "sqrt", "sqrtf", "_GLOBAL_OFFSET_TABLE_"}
 
 # By architecture: multiply-accumulate instructions; vector register; access through stack or frame pointer.
-X86 = (r"vpdpbusd|vpmaddubsw|vfmadd231ps", r"%[xyz]mm", r"\(%rsp|-0x[0-9a-f]+\(%rbp")
+X86 = (r"vpdpbusd|vpmaddubsw|vfmadd231ps", r"%[xyz]mm", r"\(%rsp|-(?:0x)?[0-9a-f]+\(%rbp")
 ARM = (r"\b(sdot|smmla|smull|smlal|sadalp|smlal2|fmla)\b", r"\b[qv]\d+", r"\[(sp|x29)")
 
 
@@ -64,7 +64,7 @@ def innermost_loops(lines):
         if start:
             address[int(start.group(1), 16)] = i
     for i, line in enumerate(lines):
-        jump = re.search(r"\s(?:j(?!mp)\w+|b\.\w+|cbn?z|tbn?z)\s+(?:[wx]\d+, )?(?:#\d+, )?([0-9a-f]+) <", line)
+        jump = re.search(r"\s(?:j(?!mp)\w+|b\.\w+|cbn?z|tbn?z)\s+(?:[wx]\d+, )?(?:#\d+, )?(?:0x)?([0-9a-f]+) <", line)
         target = address.get(int(jump.group(1), 16)) if jump else None
         if target is not None and target <= i and of_line[target] == of_line[i] and "tile" in of_line[i]:
             loops.append((target, i))

@@ -26,7 +26,7 @@ std::vector<float> sweep_of_floats() {
   std::vector<float> x;
   for (uint64_t bits = 0; bits < (1ull << 32); bits += 65521)
     x.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
-  for (float v = -12.0f; v <= 12.0f; v += 0x1.01p-11f) x.push_back(v);
+  for (int i = -24000; i <= 24000; ++i) x.push_back(static_cast<float>(i) * 0x1.07p-11f);  // -12 to 12
   for (float v : {0.0f, 1.0f, 5.25f, 87.0f, 88.0f, 1e-45f, 3.4e38f, INFINITY, NAN}) x.insert(x.end(), {v, -v});
   return x;
 }

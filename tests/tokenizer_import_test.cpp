@@ -15,7 +15,6 @@
 namespace octobert {
 namespace {
 
-using converter::TokenizerSpec;
 using nlohmann::json;
 
 json small_tokenizer() {

@@ -269,7 +269,8 @@ TEST(Tokenizer, LongTextsTakeLinearTime) {
 
 TEST(Tokenizer, AWordWithoutEndIsOneUnknown) {
   const test::FrozenTokenizer t(small_spec({"a", "##a"}));
-  const std::string word(10'000'000, 'a');
+  std::string word;
+  word.resize(10'000'000, 'a');
   Encodings out;
   t.tokenizer.encode(word, {}, out);
   EXPECT_EQ(out.chunks[0].ids, (std::vector<int32_t>{kCls, kUnk, kSep}));

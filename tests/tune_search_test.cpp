@@ -116,7 +116,9 @@ TEST(TuneSearch, NoUnitOfTheResultCouldBeFaster) {
       for (size_t option = 0; option < 4; ++option) {
         Choice other = choice;
         other[i] = option;
-        if (seconds(units, other) < seconds(units, choice)) EXPECT_GT(harm(units, other), model.budget);
+        if (seconds(units, other) < seconds(units, choice)) {
+          EXPECT_GT(harm(units, other), model.budget);
+        }
       }
     }
   }

@@ -21,7 +21,7 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/cpu.h"
+#include "apps/peak.h"
 
 #if !defined(__x86_64__)
 #error "The probe knows x86-64's instructions only; elsewhere the report leaves the shares of the peak out."
@@ -30,74 +30,7 @@
 namespace {
 
 using octobert::CpuFeatures;
-
-// ---- loops over one instruction sequence ----
-// `.irp` makes one copy of the sequence for each accumulator. 12 or 24 independent ones hide the longest latency times
-// issue width there is (5 cycles, 2 a cycle, 2 instructions of the chain on one port). Operands hold zeros: speed does
-// not depend on them, and float chains meet no denormals.
-#define PROBE_12 "0,1,2,3,4,5,6,7,8,9,10,11"
-#define PROBE_24 PROBE_12 ",12,13,14,15,16,17,18,19,20,21,22,23"
-#define PROBE_LOOP(prepare, accumulators, sequence, trips)                                                       \
-  asm volatile("vzeroall\n" prepare "1:\n.irp n," accumulators "\n" sequence ".endr\ndec %0\njnz 1b\nvzeroupper" \
-               : "+r"(trips)                                                                                     \
-               :                                                                                                 \
-               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",  \
-                 "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
-#define PROBE_256(sequence) PROBE_LOOP("", PROBE_12, sequence "\n", trips)
-// Registers 16 to 31 are not named as clobbered: this file is compiled for the baseline, which never uses them.
-#define PROBE_512(sequence)                                                                                  \
-  PROBE_LOOP(".irp n,16,17,18,19,20,21,22,23,30,31\nvpxord %%zmm\\n, %%zmm\\n, %%zmm\\n\n.endr\n", PROBE_24, \
-             sequence "\n", trips)
-
-void vpdpbusd_512(uint64_t trips) { PROBE_512("vpdpbusd %%zmm30, %%zmm31, %%zmm\\n"); }
-void vpdpbusd_256(uint64_t trips) { PROBE_256("%{evex%} vpdpbusd %%ymm14, %%ymm15, %%ymm\\n"); }
-void vpdpbusd_vex(uint64_t trips) { PROBE_256("%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm\\n"); }
-void fma_512(uint64_t trips) { PROBE_512("vfmadd231ps %%zmm30, %%zmm31, %%zmm\\n"); }
-void fma_256(uint64_t trips) { PROBE_256("vfmadd231ps %%ymm14, %%ymm15, %%ymm\\n"); }
-
-// AVX2 has no 8-bit dot product. Pairs to 16 bits (which saturates), fours to 32, add; with one instruction more it is
-// exact: the sign of the weight goes to the activation, |w| stays unsigned.
-void maddubs_256(uint64_t trips) {
-  PROBE_256(
-      "vpmaddubsw %%ymm13, %%ymm14, %%ymm12\n"
-      "vpmaddwd %%ymm15, %%ymm12, %%ymm12\n"
-      "vpaddd %%ymm12, %%ymm\\n, %%ymm\\n");
-}
-void sign_maddubs_256(uint64_t trips) {
-  PROBE_256(
-      "vpsignb %%ymm13, %%ymm14, %%ymm12\n"
-      "vpmaddubsw %%ymm12, %%ymm14, %%ymm12\n"
-      "vpmaddwd %%ymm15, %%ymm12, %%ymm12\n"
-      "vpaddd %%ymm12, %%ymm\\n, %%ymm\\n");
-}
-// Both operands widened to 16 bits beforehand.
-void madd_256(uint64_t trips) { PROBE_256("vpmaddwd %%ymm14, %%ymm15, %%ymm12\nvpaddd %%ymm12, %%ymm\\n, %%ymm\\n"); }
-// A chain of additions that depend on each other takes a cycle each: the clock.
-void add_chain(uint64_t trips) {
-  uint64_t sum = 0;
-  asm volatile("1:\n.irp n," PROBE_24 "\nadd $1, %1\n.endr\ndec %0\njnz 1b" : "+r"(trips), "+r"(sum) : : "cc");
-}
-
-struct Case {
-  const char* name;
-  const char* unit;
-  CpuFeatures needs;
-  void (*loop)(uint64_t trips);
-  double work;  // of one trip: multiply-accumulates, or cycles
-};
-
-constexpr CpuFeatures kAvx512Vnni = octobert::kFeatureAvx512F | octobert::kFeatureAvx512Vnni;
-constexpr Case kCases[] = {
-    {"clock", "GHz", 0, add_chain, 24},
-    {"vpdpbusd_512", "GMAC/s", kAvx512Vnni, vpdpbusd_512, 24 * 64},
-    {"vpdpbusd_256", "GMAC/s", kAvx512Vnni | octobert::kFeatureAvx512Vl, vpdpbusd_256, 12 * 32},
-    {"vpdpbusd_vex", "GMAC/s", octobert::kFeatureAvxVnni, vpdpbusd_vex, 12 * 32},
-    {"maddubs_256", "GMAC/s", octobert::kFeatureAvx2, maddubs_256, 12 * 32},
-    {"sign_maddubs_256", "GMAC/s", octobert::kFeatureAvx2, sign_maddubs_256, 12 * 32},
-    {"madd_256", "GMAC/s", octobert::kFeatureAvx2, madd_256, 12 * 16},
-    {"fma_512", "GMAC/s", octobert::kFeatureAvx512F, fma_512, 24 * 16},
-    {"fma_256", "GMAC/s", octobert::kFeatureFma, fma_256, 12 * 8},
-};
+using octobert::bench::PeakLoop;
 
 // ---- trials ----
 constexpr int kTrials = 9;
@@ -135,15 +68,16 @@ void print(const char* name, const char* unit, size_t threads, std::vector<doubl
   std::fflush(stdout);
 }
 
-void measure(const Case& what, const std::vector<int>& cpus, double seconds) {
+void measure(const PeakLoop& what, const std::vector<int>& cpus, double seconds) {
   uint64_t trips = 1000;
   double took = 0;
-  while ((took = run_on(cpus, [&](size_t) { what.loop(trips); })) < 0.01) trips *= 4;
+  while ((took = run_on(cpus, [&](size_t) { what.run(trips); })) < 0.01) trips *= 4;
   trips = static_cast<uint64_t>(static_cast<double>(trips) * std::max(seconds / kTrials / took, 0.1)) + 1;
-  const double sharers = what.loop == add_chain ? 1 : static_cast<double>(cpus.size());  // a clock does not add up
+  const double sharers =
+      std::string_view(what.unit) == "GHz" ? 1 : static_cast<double>(cpus.size());  // a clock does not add up
   std::vector<double> rates;
   for (int i = 0; i < kTrials; ++i) {
-    took = run_on(cpus, [&](size_t) { what.loop(trips); });
+    took = run_on(cpus, [&](size_t) { what.run(trips); });
     rates.push_back(what.work * static_cast<double>(trips) * sharers / took / 1e9);
   }
   print(what.name, what.unit, cpus.size(), rates);
@@ -230,7 +164,7 @@ int main(int argc, char** argv) {
     }
   }
   const CpuFeatures features = octobert::detect_cpu_features();
-  for (const Case& what : kCases) {
+  for (const PeakLoop& what : octobert::bench::peak_loops()) {
     if ((features & what.needs) == what.needs) measure(what, cpus, seconds);
   }
   if ((features & octobert::kFeatureAvx2) != 0) {

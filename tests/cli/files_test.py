@@ -1,8 +1,12 @@
 """Packed files with a fault, verify, inspect, bench, info."""
 
+import json
+import shutil
+import subprocess
 import unittest
 
-from common import NER, TINY, Case
+from common import (EXIT_BAR_NOT_MET, MODELS, NER, NER_CHECKPOINT, OCTOBERT, ROOT, SENTENCE, TINY, TINY_CHECKPOINT,
+                    Case)
 
 OPENERS = (["run", "x"], ["tokenize", "x"], ["inspect"], ["verify"], ["bench", "--seconds", "0"])
 
@@ -60,6 +64,44 @@ class Tools(Case):
             self.assertEqual(result["vector_mismatches"], 0)
         self.assertIn("test vectors equal", self.run_command("verify", TINY).stdout.decode())
 
+    def test_verify_against_the_float_model(self):
+        text = self.write("texts.txt", f"{SENTENCE}\n\nParis and Oslo are cities.\n")
+        rows = [("Angela", "B-PER"), ("Merkel", "I-PER"), ("met", "O"), ("Tim", "B-PER"), ("Cook", "I-PER"), ("in", "O"),
+                ("Berlin", "B-LOC"), (".", "O")]
+        conll = self.write("labelled.tsv", "".join(f"{word}\t{label}\n" for word, label in rows) + "\n")
+        (result,) = self.json_lines("verify", NER, "--against", NER_CHECKPOINT, "--json", "--text", text, "--conll", conll)
+        self.assertEqual([file["file"] for file in result["files"]], [str(text), str(conll)])
+        self.assertEqual(result["words"], sum(file["words"] for file in result["files"]))
+        self.assertEqual((result["files"][1]["words"], result["files"][1]["agreement"]), (8, 1))
+        self.assertNotIn("float", result["files"][0])  # no labels in it
+        for model in ("float", "model"):
+            scores = result[model]
+            self.assertEqual([scores[key] for key in ("precision", "recall", "f1")], [1, 1, 1])
+            self.assertEqual({label: s["f1"] for label, s in scores["by_label"].items()}, {"PER": 1, "LOC": 1})
+        self.assertGreater(result["sqnr_db"]["layer.0.qkv"], 20)
+        table = self.run_command("verify", NER, "--against", NER_CHECKPOINT, "--conll", conll, "--quiet").stdout.decode()
+        self.assertRegex(table, r"PER +2 +100\.00 +100\.00 +100\.00")
+        float_model = MODELS / "tiny-float.octo"
+        (equal,) = self.json_lines("verify", float_model, "--against", TINY_CHECKPOINT, "--json", "--text", text,
+                                   "--min-agreement", "1")
+        self.assertEqual((equal["agreement"], equal["sqnr_db"]["logits"]), (1, None))
+
+    def test_verify_s_bar(self):
+        # Gold labels that neither model gives do not matter to it: it is about the float model's labels.
+        wrong = self.write("wrong.tsv", "Berlin\tB-MISC\n\n")
+        self.run_command("verify", NER, "--against", NER_CHECKPOINT, "--conll", wrong, "--min-agreement", "1")
+        dev = ROOT / "data" / "ner" / "E1.tsv"
+        several = self.write("several.tsv", "\n\n".join(dev.read_text(encoding="utf-8").split("\n\n")[:400]) + "\n\n")
+        done = self.run_command("verify", NER, "--against", NER_CHECKPOINT, "--conll", wrong, several, "--min-agreement",
+                                "1", "--json", "--quiet", expect=EXIT_BAR_NOT_MET)
+        self.assertIn("several.tsv: agreement 0.99", done.stderr.decode())
+        self.assertLess(json.loads(done.stdout)["agreement"], 1)
+        for empty in ("", "\n\n"):
+            path = self.write("empty.txt", empty)
+            for option in ("--text", "--conll"):
+                self.fails("verify", NER, "--quiet", "--against", NER_CHECKPOINT, option, path, says=["empty.txt", "no words"])
+        self.fails("verify", NER, "--against", TINY_CHECKPOINT, says="hidden_size")
+
     def test_inspect(self):
         (result,) = self.json_lines("inspect", NER, "--json", "--tensors")
         self.assertEqual((result["config"]["layers"], result["config"]["hidden_size"]), (6, 384))
@@ -71,6 +113,14 @@ class Tools(Case):
         text = self.run_command("inspect", NER).stdout.decode()
         self.assertIn("hidden_size", text)
         self.assertNotIn("DIFFERS", text)
+
+    def test_names_that_are_not_utf8(self):
+        path = bytes(self.folder) + b"/\xff.octo"
+        shutil.copy(TINY, path)
+        for command in ("verify", "inspect", "bench"):
+            options = ["--shapes", "1x4", "--seconds", "0"] if command == "bench" else []
+            done = subprocess.run([OCTOBERT, command, path, "--json", *options], capture_output=True, check=True)
+            self.assertIn("\ufffd.octo", json.loads(done.stdout).get("file" if command != "bench" else "model"))
 
     def test_bench(self):
         lines = self.json_lines("bench", TINY, "--shapes", "1x16,3x7", "--seconds", "0.01", "--json", "--threads", "1")

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from common import EXIT_USAGE, NER, SENTENCE, TINY, Case, environment
+from common import EXIT_USAGE, NER, SENTENCE, TINY, TINY_CHECKPOINT, Case, environment
 
 PEOPLE = [("PER", "Angela Merkel"), ("PER", "Tim Cook"), ("ORG", "Apple"), ("LOC", "Cupertino")]
 
@@ -142,6 +142,35 @@ class Inputs(Case):
                                     ["Cook", "I-PER"], ["at", "O"]])
         self.assertEqual("".join(word for word, _ in rows), SENTENCE.replace(" ", ""))
 
+    def model_with_labels(self, *labels):
+        """The tiny model with other label names; X0, X1, ... fill up."""
+        count = len(json.loads((TINY_CHECKPOINT / "config.json").read_text())["id2label"])
+        names = [*labels, *(f"X{i}" for i in range(count - len(labels)))]
+        model = self.folder / "labels.octo"
+        self.run_command("convert", TINY_CHECKPOINT, "-o", model, "--quiet", "--no-check", "--labels",
+                         self.write("labels.txt", "\n".join(names) + "\n"))
+        return model
+
+    def test_conll_of_names_that_look_like_tags(self):
+        model = self.model_with_labels("O", "E-MAIL", "B-X", "I-X", "E-POST", "S-BAHN", "U-BAHN", "L-Z")
+        text = " ".join("the of and to in for on with by at from a b c d e".split() * 3)
+        labels = lambda *options: [line.split("\t")[1] for line in
+                                   self.run_command("run", model, text, *options).stdout.decode().split("\n") if line]
+        of_model = set(labels("--conll", "--strategy", "none", "--ignore-labels", ""))
+        self.assertTrue(of_model & {"E-MAIL", "E-POST", "S-BAHN", "U-BAHN", "L-Z"}, of_model)
+        for label in labels("--conll"):
+            self.assertIn(label, ["O", "B-X", "I-X"] + [mark + name for mark in ("B-", "I-") for name in
+                          ("E-MAIL", "E-POST", "S-BAHN", "U-BAHN", "L-Z", *(f"X{i}" for i in range(20)))])
+
+    def test_groups_of_the_reference_can_be_named(self):
+        model = self.model_with_labels("O", "b-per", "i-per", "B-B-Y")
+        for name in ("per", "b-per", "B-Y"):
+            for option, value in (("--ignore-labels", name), ("--min-score", f"{name}=0.5")):
+                if option == "--min-score" and name == "b-per":
+                    continue  # in strategy first no entity is called so
+                self.run_command("run", model, "some text", "--strategy", "first", option, value)
+        self.fails("run", model, "some text", "--ignore-labels", "er", says="er", status=EXIT_USAGE)
+
     def test_document_offsets_are_the_file_s(self):
         text = "First line.\n\n" + SENTENCE + "\r\nLast line.\n"
         (result,) = self.json_lines("run", NER, "--json", "--document", self.write("d.txt", text))
@@ -186,19 +215,24 @@ class Inputs(Case):
 class Usage(Case):
     def test_wrong_command_lines(self):
         for arguments in ([], ["nonsense"], ["run"], ["run", TINY, "--nonsense"], ["run", TINY, "--strategy", "best"],
-                          ["run", TINY, "--json", "--conll"], ["run", TINY, "--jsonl", "--words"],
+                          ["run", TINY, "--json", "--conll"], ["run", TINY, "--label-scores", "x"], ["run", TINY, "--jsonl", "--words"],
                           ["run", TINY, "--min-score", "high"], ["run", TINY, "--min-score", "PER=2"],
                           ["run", TINY, "--min-score", "-1"], ["run", TINY, "--threads", "-1"],
                           ["run", TINY, "--threads", "x"], ["run", TINY, "--max-length", "0"],
                           ["run", TINY, "--truncate", "--stride", "3"], ["run", TINY, "--invalid-utf8", "maybe"],
                           ["run", TINY, "--document", "f", "--words"], ["bench", TINY, "--shapes", "8by128"],
-                          ["logits", TINY], ["tokenize", TINY, "x", "--stride", "3"]):
+                          ["logits", TINY], ["tokenize", TINY, "x", "--stride", "3"],
+                          ["bench", TINY, "--seconds", "nan"], ["bench", TINY, "--seconds", "inf"],
+                          ["bench", TINY, "--seconds", "-1"], ["bench", TINY, "--seconds", "1s"],
+                          ["verify", TINY, "--against", TINY_CHECKPOINT, "--min-agreement", "nan"],
+                          ["verify", TINY, "--against", TINY_CHECKPOINT, "--min-agreement", "1.5"],
+                          ["convert", TINY_CHECKPOINT, "-o", self.folder / "m", "--min-agreement", "nan"]):
             error = self.fails(*arguments, status=EXIT_USAGE)
             self.assertGreater(len(error), 10, arguments)
 
     def test_a_label_that_the_model_has_not(self):
         for option, value in (("--ignore-labels", "PERSON"), ("--min-score", "PERSON=0.5")):
-            self.fails("run", NER, option, value, says=[option, "PERSON", "B-PER"])
+            self.fails("run", NER, option, value, says=[option, "PERSON", "B-PER"], status=EXIT_USAGE)
 
     def test_help_says_what_one_needs(self):
         out = self.run_command("--help").stdout.decode()

@@ -1,0 +1,28 @@
+// octobert bench --profile: where the time of a shape goes, by operation and layer.
+#ifndef OCTOBERT_APPS_BENCH_PROFILE_H_
+#define OCTOBERT_APPS_BENCH_PROFILE_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "octobert/engine.h"
+
+namespace octobert::apps {
+
+// What one call computes: a PackedBatch's ids and offsets.
+struct BenchCall {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> offsets = {0};
+};
+
+// Runs `calls` again and again for `seconds` and appends a table (or a JSON object a line) of thread time per
+// repetition. A product's share of the peak is the time that its multiply-accumulates take from registers alone
+// (measured first, on one thread) over the time that it took.
+void append_profile(const Engine& engine, const std::string& shape, std::span<const BenchCall> calls, double seconds,
+                    bool json, std::string& out);
+
+}  // namespace octobert::apps
+
+#endif  // OCTOBERT_APPS_BENCH_PROFILE_H_
