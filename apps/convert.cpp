@@ -117,13 +117,14 @@ void add_weight_options(CLI::App& command, ConvertFlags& flags) {
   CLI::Option* policy = command.add_option("--policy", flags.policy, "A scheme for each product (octobert tune)")
                             ->type_name("policy.json");
   policy->excludes(command.get_option("--scheme"))->excludes(bits);
-  command.final_callback([&flags, &command] {
-    const bool named = command.get_option("--scheme")->count() > 0;
-    if (flags.weight_bits == 4 && named && flags.options.scheme != "weight-only") {
-      throw CLI::ValidationError("--weight-bits 4", "goes with --scheme weight-only, not " + flags.options.scheme);
-    }
-    if (flags.codebook && flags.weight_bits != 4) throw CLI::ValidationError("--codebook", "goes with --weight-bits 4");
-  });
+}
+
+void check_weight_options(const CLI::App& command, const ConvertFlags& flags) {
+  const bool named = command.get_option("--scheme")->count() > 0;
+  if (flags.weight_bits == 4 && named && flags.options.scheme != "weight-only") {
+    throw CLI::ValidationError("--weight-bits 4", "goes with --scheme weight-only, not " + flags.options.scheme);
+  }
+  if (flags.codebook && flags.weight_bits != 4) throw CLI::ValidationError("--codebook", "goes with --weight-bits 4");
 }
 
 constexpr const char* kExamples = R"(Examples:
@@ -173,7 +174,10 @@ void add_convert(CLI::App& app, Action& action) {
   command->add_flag("--quiet", flags->quiet, "No progress and no summary");
   add_threads_option(*command, flags->options.threads);
   add_isa_option(*command, flags->options.isa);
-  command->callback([flags, &action] { action = [flags] { return run_convert(*flags); }; });
+  command->callback([flags, command, &action] {
+    check_weight_options(*command, *flags);
+    action = [flags] { return run_convert(*flags); };
+  });
 }
 
 }  // namespace octobert::apps

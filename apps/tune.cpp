@@ -121,17 +121,18 @@ void add_budget(CLI::App& command, TuneFlags& flags) {
           ->type_name("F");
   command
       .add_option("--max-f1-loss", flags.max_f1_points, "Points of F1 by entity that may be lost: 0.1 is 0.001 of 1")
-      ->check(CLI::Range(0.0, 100.0).description(""))
+      ->check(number_in(0, 100))
       ->needs(conll)
       ->type_name("POINTS");
   command
       .add_option("--min-agreement", flags.min_agreement, "Least share (0 to 1) of words with the float model's label")
-      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->check(number_in(0, 1))
       ->type_name("X");
-  command.final_callback([&flags] {
-    if (flags.texts.empty() && flags.conll.empty()) throw CLI::RequiredError("--text or --conll");
-    if (!flags.max_f1_points && !flags.min_agreement) throw CLI::RequiredError("--max-f1-loss or --min-agreement");
-  });
+}
+
+void check_budget(const TuneFlags& flags) {
+  if (flags.texts.empty() && flags.conll.empty()) throw CLI::RequiredError("--text or --conll");
+  if (!flags.max_f1_points && !flags.min_agreement) throw CLI::RequiredError("--max-f1-loss or --min-agreement");
 }
 
 }  // namespace
@@ -157,7 +158,10 @@ void add_tune(CLI::App& app, Action& action) {
   command->add_flag("--quiet", flags->quiet, "No progress and no summary");
   add_threads_option(*command, flags->options.convert.threads);
   add_isa_option(*command, flags->options.convert.isa);
-  command->callback([flags, &action] { action = [flags] { return run_tune(*flags); }; });
+  command->callback([flags, &action] {
+    check_budget(*flags);
+    action = [flags] { return run_tune(*flags); };
+  });
 }
 
 }  // namespace octobert::apps

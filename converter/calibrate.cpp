@@ -178,7 +178,7 @@ EncodedTexts encode_samples(const Engine& model, CalibrationTexts& texts, size_t
 
 Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool with_hessians,
                       const std::function<void(size_t done, size_t total)>& progress) {
-  constexpr size_t kTokensAtOnce = 1024;  // what the engine never splits: results of all rows are seen together
+  constexpr size_t kTokensAtOnce = 1024;  // an observed batch is not split: its size is the memory that it takes
   Calibration calibration;
   const Places places = prepare(float_model.info(), with_hessians, calibration);
   Executor& executor = EngineAccess::executor(float_model);

@@ -110,6 +110,8 @@ size_t first_non_finite(std::span<const float> values) {
 }
 
 std::string with_weight(std::string_view module) { return std::string(module) + ".weight"; }
+// "layer.0.ffn1" of "layer.0.ffn1.weight".
+std::string_view module_of(std::string_view tensor) { return tensor.substr(0, tensor.rfind('.')); }
 
 }  // namespace
 
@@ -225,7 +227,7 @@ void Checkpoint::add_quantizer(const std::unordered_map<std::string_view, std::s
   }
   if (ours->second.starts_with("embeddings.") && !ours->second.ends_with("gamma"))
     return;  // tables have our own scales
-  const std::string module(ours->second.substr(0, ours->second.rfind('.')));
+  const std::string module(module_of(ours->second));
   quantization_.add(module, quantizer.part, file, info);
 }
 
@@ -244,11 +246,14 @@ void Checkpoint::check_tensor(const ExpectedTensor& expected) const {
                                                 info->name, expected.shape_names, shape_text(info->shape),
                                                 about_labels ? "; the labels are those of " + label_source_ : ""));
   }
+  if (is_floating(info->type)) return;
   const bool int8_matrix =
       info->type == DataType::kI8 && info->shape.size() == 2 && !expected.ours.starts_with("embed");
-  if (!is_floating(info->type) && !int8_matrix) {
-    throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}': expected F32, F16, BF16 or F64, found {}",
-                                                file->name(), info->name, data_type_name(info->type)));
+  const bool has_scale = quantization_.has_scale(module_of(expected.ours));
+  if (!int8_matrix || !has_scale) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}': expected F32, F16, BF16 or F64, found {}{}",
+                                                file->name(), info->name, data_type_name(info->type),
+                                                int8_matrix ? " without a weight_scale" : ""));
   }
 }
 
@@ -271,7 +276,7 @@ void Checkpoint::read_rows(std::string_view name, uint64_t first, uint64_t count
     throw Error(ErrorCode::kInvalidInput, fmt::format("{}: tensor '{}': {} rows have {} values, asked for {}",
                                                       file->name(), info->name, count, count * width, dst.size()));
   }
-  const std::string module(name.substr(0, name.rfind('.')));
+  const std::string module(module_of(name));
   if (is_floating(info->type)) {
     file->read(*info, first * width, dst);
   } else {
@@ -307,7 +312,7 @@ void Checkpoint::dequantize(const std::string& module, const Source& source, uin
 }
 
 bool Checkpoint::has_int8(std::string_view module) const {
-  return quantization_.has_weight(module, source(with_weight(module)).info->type);
+  return !is_floating(source(with_weight(module)).info->type) || quantization_.has_scale(module);
 }
 
 size_t Checkpoint::read_int8(std::string_view module, std::span<int8_t> q, std::span<float> scale) const {

@@ -190,8 +190,8 @@ const ImportedQuantization::Source* ImportedQuantization::find(std::string_view 
   return source.info ? &source : nullptr;
 }
 
-bool ImportedQuantization::has_weight(std::string_view module, DataType type) const {
-  return !is_floating(type) || find(module, Part::kWeightScale) || find(module, Part::kWeightAmax);
+bool ImportedQuantization::has_scale(std::string_view module) const {
+  return find(module, Part::kWeightScale) || find(module, Part::kWeightAmax);
 }
 
 namespace {

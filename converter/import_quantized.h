@@ -63,8 +63,8 @@ class ImportedQuantization {
   // Throws Error(kFormat) if the module has that part already. The file must outlive this object.
   void add(const std::string& module, QuantizerPart part, const WeightFile& file, const TensorInfo& info);
 
-  // Whether the module's weights, stored in `type`, have int8 values or a scale of the checkpoint's own.
-  bool has_weight(std::string_view module, DataType type) const;
+  // Whether the module's weights have a scale of the checkpoint's own.
+  bool has_scale(std::string_view module) const;
   // Scales of the rows [first, first + scale.size()) of a matrix of `rows` rows. Throws Error(kFormat) for a shape
   // other than the three, and for a scale that is not finite and positive; Error(kUnsupported) for a zero point.
   void weight_scale(const std::string& module, uint64_t rows, uint64_t first, std::span<float> scale) const;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "engine/engine_impl.h"
@@ -143,7 +144,9 @@ void Engine::Impl::logits(const PackedBatch& batch, std::span<float> logits, Ber
   hooks.kernels = kernels;
   hooks.executor = executor.get();
   const size_t labels_per_token = file.config().label_count;
-  const auto budget = static_cast<size_t>(token_budget(executor->concurrency()));
+  // An observer is shown the results of all of the batch's rows at once.
+  const size_t budget = hooks.observer != nullptr ? std::numeric_limits<size_t>::max()
+                                                  : static_cast<size_t>(token_budget(executor->concurrency()));
   const std::span<const int32_t> offsets = batch.offsets;
   for (size_t begin = 0; begin + 1 < offsets.size();) {
     const auto first = static_cast<size_t>(offsets[begin]);

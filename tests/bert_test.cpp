@@ -195,8 +195,8 @@ std::vector<TinySpec> smoothed_shapes() {
 }
 INSTANTIATE_TEST_SUITE_P(Smoothed, Reference, testing::ValuesIn(smoothed_shapes()));
 
-// Ranges found on other texts than those that are compared. Every product rounds to 255 levels of its range over all
-// tokens, where dynamic ones have the token's own: coarser by the ratio of the two, 2 to 3 here.
+// Ranges found on other texts than those that are compared. Of a normal distribution cut at 4 sigma, 255 levels leave
+// (8 / 255)^2 / 12 = 8e-5 of the power as noise; two layers round some twenty times on the way to the logits.
 TEST(Bert, StaticIsCloseToTheFloatModelItWasMadeFrom) {
   for (const TinySpec& spec : shapes(Scheme::kFloat)) {
     const TinyModel tiny(spec);
@@ -208,7 +208,7 @@ TEST(Bert, StaticIsCloseToTheFloatModelItWasMadeFrom) {
       error += std::pow(double{expected[i]} - double{found[i]}, 2);
       signal += std::pow(double{expected[i]}, 2);
     }
-    EXPECT_LE(error, 1e-3 * signal) << describe(spec) << ": " << 10 * std::log10(signal / error) << " dB";
+    EXPECT_LE(error, 20 * 8e-5 * signal) << describe(spec) << ": " << 10 * std::log10(signal / error) << " dB";
   }
 }
 

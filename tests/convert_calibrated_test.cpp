@@ -95,7 +95,7 @@ TEST_F(Calibrated, EveryObserverWorks) {
 
 TEST_F(Calibrated, TheFileSaysWhatItWasCalibratedOn) {
   std::string lines;
-  for (int i = 0; i < 30; ++i) lines += "the marta in lisbon : yes , a b c d e f g h i j k\r\n\n";
+  for (int i = 0; i < 30; ++i) lines += "the marta in lisbon : yes , a b c d e f g h i j k the marta in lisbon\r\n\n";
   write_file(folder_ / "texts.txt", lines);
   ConvertOptions o = options("static");
   o.calibration.texts = (folder_ / "texts.txt").string();

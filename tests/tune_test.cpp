@@ -180,7 +180,7 @@ TEST_F(Tune, ReportsEveryProductAndTheWay) {
 
 TEST_F(Tune, ABudgetThatCannotBeMet) {
   with_planted_outliers().write(checkpoint());
-  write_file(folder_ / "texts.txt", random_lines(1500));  // enough words for the int8 table to change one's label
+  write_file(folder_ / "texts.txt", random_lines(6000));  // enough words for the int8 table to change one's label
   options_.min_agreement = 1;
   const TuneResult result = tune(checkpoint(), options_);
   EXPECT_FALSE(result.met);

@@ -62,7 +62,7 @@ class Converting(Case):
             out = self.convert(TINY_CHECKPOINT, *options).stdout.decode()
             self.assertIn(f": {scheme}, ", out)
             self.assertEqual("calibrated: " in out, "--calibrate" in options)
-            inspected = self.json_lines("inspect", self.output, "--json")[0]
+            inspected = self.json_lines("inspect", self.output, "--json")[0]["config"]
             self.assertEqual(inspected["scheme"], scheme)
             self.run_command("verify", self.output)
 
@@ -71,7 +71,7 @@ class Converting(Case):
             "format": 1, "default": "dynamic", "products": {"layer.0.ffn2": "static", "layer.1.ffn1": "float"},
             "calibration": {"texts": "builtin"}, "certificate": {"budget": "agreement 0.99"}}))
         self.assertIn(f"as {policy}", self.convert(TINY_CHECKPOINT, "--policy", policy).stdout.decode())
-        inspected = self.json_lines("inspect", self.output, "--json")[0]
+        inspected = self.json_lines("inspect", self.output, "--json")[0]["config"]
         self.assertEqual(inspected["scheme"], "hybrid")
         self.assertEqual(inspected["products"]["static"], 1)
         self.refused(TINY_CHECKPOINT, "--policy", "--policy", policy, "--scheme", "static", status=2)

@@ -121,7 +121,7 @@ class Reports(Case):
     def test_verify(self):
         evil = "<script>alert(1)</script>"
         words = [evil, "Angela", "Merkel", "\u202eevil", "&amp;", "met"] * 20
-        conll = self.write("<b>dev</b>.tsv", "".join(f"{word}\tO\n" for word in words) + "\n")
+        conll = self.write("<b>dev.tsv", "".join(f"{word}\tO\n" for word in words) + "\n")
         page, events, done = self.report("verify", TINY, "--against", TINY_CHECKPOINT, "--conll", conll, "--json")
         result = json.loads(done.stdout)
         changed = result["words"] - result["agreeing"]
@@ -131,7 +131,7 @@ class Reports(Case):
         self.assertNotIn("script", page.tags)
         self.assertNotIn("b", page.tags)
         self.assertIn(evil, page.text)
-        self.assertIn("<b>dev</b>.tsv", page.text)
+        self.assertIn("<b>dev.tsv", page.text)
         self.assertNotIn("\u202e", page.text)
         self.assertIn((0, "report/changed", "text"), events)
 
