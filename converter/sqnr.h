@@ -18,6 +18,9 @@ double decibel(double signal, double noise);
 
 // Watches the float model and then the quantized one over the same tokens, part by part (an encoder layer, or the
 // whole model), any number of times.
+//
+// Queries, keys, values and context are compared up to a factor a channel, the one that leaves the least noise:
+// equalization and SmoothQuant move such factors from there into the next product, exactly.
 class SqnrMeter {
  public:
   void expect(const Intermediate& reference);   // the float model's: kept until it is compared
@@ -25,9 +28,14 @@ class SqnrMeter {
   std::vector<LayerSqnr> result() const;        // in the order of computation
 
  private:
+  // Of one column: of the reference x and the other's y.
+  struct Column {
+    double xx = 0, xy = 0, yy = 0;
+  };
   struct Sums {
     std::string name;
     double signal = 0, noise = 0;
+    std::vector<Column> columns;  // of what is compared up to a factor a channel; else empty
   };
   struct Expected {
     std::string name;
@@ -35,6 +43,7 @@ class SqnrMeter {
   };
   Sums& sums_of(std::string_view name);
   static void add_row(const float* expected, const float* found, size_t columns, Sums& sums);
+  static void add_to_columns(const float* expected, const float* found, std::vector<Column>& columns);
 
   std::vector<Sums> sums_;
   std::vector<Expected> expected_;
