@@ -251,9 +251,9 @@ void Checkpoint::check_tensor(const ExpectedTensor& expected) const {
       info->type == DataType::kI8 && info->shape.size() == 2 && !expected.ours.starts_with("embed");
   const bool has_scale = quantization_.has_scale(module_of(expected.ours));
   if (!int8_matrix || !has_scale) {
-    throw Error(ErrorCode::kFormat, fmt::format("{}: tensor '{}': expected F32, F16, BF16 or F64, found {}{}",
-                                                file->name(), info->name, data_type_name(info->type),
-                                                int8_matrix ? " without a weight_scale" : ""));
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: tensor '{}': expected F32, F16, BF16 or F64, found {}{}", file->name(), info->name,
+                            data_type_name(info->type), int8_matrix ? " without a weight_scale" : ""));
   }
 }
 

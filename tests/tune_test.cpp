@@ -48,6 +48,10 @@ void scale_column(TinyCheckpoint& tiny, const std::string& name, size_t column, 
 TinyCheckpoint with_planted_outliers() {
   TinyCheckpoint tiny;
   tiny.config["hidden_act"] = "relu";
+  // Without these the words decide on the label, not the biases, which give most random models one label for
+  // everything.
+  for (size_t i = 0; i < 12; ++i) tiny.set("bert.encoder.layer.1.output.LayerNorm.bias", i, 0);
+  for (size_t i = 0; i < 3; ++i) tiny.set("classifier.bias", i, 0);
   for (const char* layer : {"bert.encoder.layer.0.", "bert.encoder.layer.1."}) {
     const std::string prefix = layer;
     for (const size_t channel : {3U, 11U}) {
