@@ -8,6 +8,7 @@
 
 #include "apps/peak.h"
 #include "engine/engine_access.h"
+#include "engine/linear.h"
 
 namespace octobert::apps {
 namespace {
@@ -68,7 +69,7 @@ class Profiler {
       case Step::kQkv:
         return work_of(l.qkv);
       case Step::kAttention:
-        return {2 * squares_ * model_.config.hidden_size, l.attention != Scheme::kDynamic};
+        return {2 * squares_ * model_.config.hidden_size, l.attention == Scheme::kFloat};
       case Step::kAttentionOutput:
         return work_of(l.attention_output);
       case Step::kFfn1:
@@ -87,9 +88,7 @@ class Profiler {
       EngineAccess::logits(engine_, {call.ids, {}, call.offsets}, logits.first(count), state, hooks);
     }
   }
-  Work work_of(const Linear& product) const {
-    return {tokens_ * product.n * product.k, product.scheme != Scheme::kDynamic};
-  }
+  Work work_of(const Linear& product) const { return {tokens_ * product.n * product.k, !is_integer(product)}; }
 
   const Engine& engine_;
   const BertModel& model_;

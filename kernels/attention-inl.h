@@ -78,13 +78,15 @@ inline void panel_sums(const char* panel, int steps, int32_t* sums) {
 // follows: half of the time of attention without products was waiting for them.
 constexpr int kRowsAhead = 8;
 
-template <int kLocality>
-inline void prefetch_row(const float* x, int head_dim) {
-  for (int i = 0; i < head_dim; i += kWidth) __builtin_prefetch(x + i, 0, kLocality);
+template <int kLocality, class T>
+inline void prefetch_row(const T* x, int head_dim) {
+  constexpr int kLine = 64 / sizeof(T);
+  for (int i = 0; i < head_dim; i += kLine) __builtin_prefetch(x + i, 0, kLocality);
 }
 
 // While K's row j is worked on: K's next rows into L1; V's and Q's, whose turn comes, into L2.
-inline void prefetch_rows(const AttentionArgs& g, int j) {
+template <class Args>
+inline void prefetch_rows(const Args& g, int j) {
   if (j + kRowsAhead < g.s) prefetch_row<3>(g.k + static_cast<size_t>(j + kRowsAhead) * g.ld, g.head_dim);
   prefetch_row<2>(g.v + static_cast<size_t>(j) * g.ld, g.head_dim);
   if (j >= g.row_begin && j < g.row_end) prefetch_row<2>(g.q + static_cast<size_t>(j) * g.ld, g.head_dim);
@@ -368,6 +370,7 @@ inline void pack_static_keys(const AttentionStaticArgs& g, const AttentionS8& a)
     Vec::store(a.k_scale + panel * kPanelWidth, Vec::first(Vec::set(1.0f), tokens, Vec::set(nan_value())));
     for (int t = 0; t < tokens; ++t) {
       const uint8_t* from = g.k + static_cast<size_t>(panel * kPanelWidth + t) * g.ld;
+      prefetch_rows(g, panel * kPanelWidth + t);
       char* to = dst + t * 4;
       uint32_t word = 0;
       for (int w = 0; w < g.head_dim / kGroupDepth; ++w, from += 4, to += 64) {
@@ -438,12 +441,13 @@ struct ContextBytesEpilogue {
   void row(int r, Acc... acc) const {
     uint8_t* q = dst + static_cast<size_t>(r) * ldd;
     const F factor = Vec::set(inverse[r]);
+    StaticQuantizer quantized = *quantizer;  // a copy: see quantize_block_as
     int n = 0;
     const auto one = [&](I value) {
       F x = Vec::mul(Vec::mul(Vec::to_float(value), Vec::load(v_scale + n)), factor);
       const int count = columns - n < kWidth ? columns - n : kWidth;
       if (count < kWidth) x = Vec::first(x, count, Vec::zero());
-      const I bytes = (*quantizer)(x, Vec::load(inv + n));
+      const I bytes = quantized(x, Vec::load(inv + n));
       if (count == kWidth) {
         Vec::store_bytes(q + n, bytes);
       } else {  // the next head's bytes are another thread's
@@ -454,6 +458,7 @@ struct ContextBytesEpilogue {
       n += kPanelWidth;
     };
     (one(acc), ...);
+    *quantizer = quantized;
   }
 };
 

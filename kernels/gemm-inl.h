@@ -131,16 +131,18 @@ inline void finish_block(float* y, size_t ldd, int rows, int n, Activation activ
   }
 }
 
-// Activation and static quantization of rows x n values to bytes, 16 at a time.
+// Activation and static quantization of rows x n values to bytes, 16 at a time. The quantizer is a copy, whose address
+// nobody has: stores of bytes may alias everything else.
 template <Activation kActivation>
-inline void quantize_block_as(Block block, int rows, int n, const float* inv, StaticQuantizer& quantized, uint8_t* q,
-                              size_t ldq) {
+inline StaticQuantizer quantize_block_as(Block block, int rows, int n, const float* inv, StaticQuantizer quantized,
+                                         uint8_t* q, size_t ldq) {
   for (int r = 0; r < rows; ++r, q += ldq) {
     const float* y = block.y + static_cast<size_t>(r) * block.ldy;
     for (int i = 0; i < n; i += kWidth) {
       Vec::store_bytes(q + i, quantized(activated<kActivation>(Vec::load(y + i)), Vec::load(inv + i)));
     }
   }
+  return quantized;
 }
 
 // Of rows from `row` on and panels from `panel` on.
@@ -150,16 +152,16 @@ inline void quantize_block(const GemmS8Args& g, Block block, int row, int rows, 
   StaticQuantizer quantized(g.q_zero_point);
   switch (g.activation) {
     case Activation::kNone:
-      quantize_block_as<Activation::kNone>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kNone>(block, rows, n, inv, quantized, q, g.ldq);
       break;
     case Activation::kGelu:
-      quantize_block_as<Activation::kGelu>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kGelu>(block, rows, n, inv, quantized, q, g.ldq);
       break;
     case Activation::kGeluTanh:
-      quantize_block_as<Activation::kGeluTanh>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kGeluTanh>(block, rows, n, inv, quantized, q, g.ldq);
       break;
     case Activation::kRelu:
-      quantize_block_as<Activation::kRelu>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kRelu>(block, rows, n, inv, quantized, q, g.ldq);
       break;
   }
   quantized.add_count_to(g.clipped);
