@@ -64,6 +64,7 @@ void SqnrMeter::add_to_columns(const float* expected, const float* found, std::v
     columns[i].xx += x * x;
     columns[i].xy += x * y;
     columns[i].yy += y * y;
+    columns[i].noise += (x - y) * (x - y);
   }
 }
 
@@ -71,9 +72,11 @@ std::vector<LayerSqnr> SqnrMeter::result() const {
   std::vector<LayerSqnr> result;
   for (const Sums& sums : sums_) {
     double signal = sums.signal, noise = sums.noise;
-    for (const Column& c : sums.columns) {  // the least sum of (x - a y)^2 over a
+    for (const Column& c : sums.columns) {
+      const double factor = c.yy == 0 ? 1 : c.xy / c.yy;  // least sum of (x - factor y)^2: xx - factor xy
+      const bool one = factor >= 1 - 1.0 / 64 && factor <= 1 + 1.0 / 64;
       signal += c.xx;
-      noise += c.yy == 0 ? c.xx : std::max(0.0, c.xx - c.xy * c.xy / c.yy);
+      noise += one ? c.noise : std::max(0.0, c.xx - factor * c.xy);
     }
     result.push_back({sums.name, decibel(signal, noise)});
   }

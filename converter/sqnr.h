@@ -19,8 +19,9 @@ double decibel(double signal, double noise);
 // Watches the float model and then the quantized one over the same tokens, part by part (an encoder layer, or the
 // whole model), any number of times.
 //
-// Queries, keys, values and context are compared up to a factor a channel, the one that leaves the least noise:
-// equalization and SmoothQuant move such factors from there into the next product, exactly.
+// Queries, keys, values and context are compared up to a factor a channel, the one that leaves the least noise, unless
+// it is 1 within 1/64, which rounding may do: equalization and SmoothQuant move such factors from there into the next
+// product, exactly.
 class SqnrMeter {
  public:
   void expect(const Intermediate& reference);   // the float model's: kept until it is compared
@@ -30,7 +31,7 @@ class SqnrMeter {
  private:
   // Of one column: of the reference x and the other's y.
   struct Column {
-    double xx = 0, xy = 0, yy = 0;
+    double xx = 0, xy = 0, yy = 0, noise = 0;
   };
   struct Sums {
     std::string name;

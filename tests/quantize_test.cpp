@@ -180,6 +180,22 @@ TEST(Sqnr, Meter) {
   EXPECT_THROW(meter.compare(result("a", found)), std::logic_error);
 }
 
+TEST(Sqnr, FactorsOfEqualizedChannelsAreNoNoise) {
+  const std::vector<float> expected = {1, 3, 2, -1, 3, 2}, scaled = {4, 0.3F, 8, -0.1F, 12, 0.2F};
+  const std::vector<float> rounded = {1.01F, 3, 2.01F, -1, 3.01F, 2};
+  const auto decibel_of = [&](const char* name, const std::vector<float>& found) {
+    SqnrMeter meter;
+    meter.expect({name, expected.data(), 3, 2, 2});
+    meter.compare({name, found.data(), 3, 2, 2});
+    return meter.result().front().decibel;
+  };
+  EXPECT_GT(decibel_of("layer.0.qkv", scaled), 100);
+  EXPECT_LT(decibel_of("layer.0.ffn1", scaled), 0);
+  // Not taken for a factor: noise.
+  EXPECT_NEAR(decibel_of("layer.0.context", rounded), 10 * std::log10(28 / 3e-4), 1e-3);
+  EXPECT_EQ(decibel_of("layer.0.context", expected), std::numeric_limits<double>::infinity());
+}
+
 TEST(Provenance, Sha256) {
   const test::TemporaryFolder folder;
   test::write_file(folder / "b", "abc");  // FIPS 180-2's examples
