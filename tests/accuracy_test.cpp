@@ -28,14 +28,17 @@ constexpr bool kSanitized = OCTOBERT_SANITIZED;
 
 std::filesystem::path model_folder() { return test::source_folder() / "models/minilm-ner"; }
 
-Comparison compare_on(const char* set, const char* scheme) {
+Comparison compare_on(const char* set, const std::vector<std::byte>& bytes) {
   static FloatModel reference(model_folder());
-  ConvertOptions options;
-  options.scheme = scheme;
-  const std::vector<std::byte> bytes = convert_to_memory(model_folder(), options);
   const Engine engine = Engine::open_memory(bytes);
   const std::vector<Sentence> sentences = read_conll(test::source_folder() / "data/ner" / set);
   return compare_models(reference.engine(), engine, encode_sentences(engine, sentences), sentences);
+}
+
+Comparison compare_on(const char* set, const char* scheme) {
+  ConvertOptions options;
+  options.scheme = scheme;
+  return compare_on(set, convert_to_memory(model_folder(), options));
 }
 
 void record(const Comparison& comparison) {
@@ -66,6 +69,32 @@ TEST(Accuracy, WeightOnlyOnE1) {
   EXPECT_GE(comparison.agreement(), 0.9985);
   EXPECT_LE(std::abs(comparison.model.all.f1() - comparison.reference.all.f1()), 0.002);
 }
+
+// Calibrated on other sentences than those that are compared, on both sets: the least agreement that
+// docs/QUANTIZATION.md promises, and, for 8 bits, an F1 that McNemar's test does not call worse by more than 0.2
+// points.
+class Calibrated : public testing::TestWithParam<std::pair<const char*, double>> {};
+
+TEST_P(Calibrated, OnE1AndE2) {
+  if (kSanitized) GTEST_SKIP() << "figures of accuracy are those of the builds without sanitizers, which take minutes";
+  const auto& [scheme, least] = GetParam();
+  ConvertOptions options;
+  options.scheme = scheme;
+  options.check = false;
+  options.calibration.texts = (test::source_folder() / "data/ner/calibration.tsv").string();
+  const std::vector<std::byte> bytes = convert_to_memory(model_folder(), options);
+  for (const char* set : {"E1.tsv", "E2.tsv"}) {
+    const Comparison comparison = compare_on(set, bytes);
+    record(comparison);
+    EXPECT_GE(comparison.agreement(), least) << set;
+    if (std::string_view(scheme) == "weight-only-int4") continue;
+    EXPECT_TRUE(comparison.f1_loss() <= 0.002 || comparison.paired.p_value() >= 0.05) << set;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, Calibrated,
+                         testing::Values(std::pair("dynamic", 0.998), std::pair("weight-only", 0.999),
+                                         std::pair("weight-only-int4", 0.994)));
 
 // A checkpoint of BERT-base's width with few layers, in the folder.
 void make_base(const std::filesystem::path& folder, int layers, const char* dtype) {
