@@ -30,12 +30,18 @@ def arguments(argv):
     parser.add_argument("--ranges", choices=("lsq", "observed"), default="lsq", help="scales: learned, or observed")
     parser.add_argument("--distill", type=float, default=0.0, metavar="SHARE",
                         help="share of the loss that is the float model's distribution, 0 to 1")
+    parser.add_argument("--distill-layers", type=float, default=0.0, metavar="WEIGHT",
+                        help="of the error of every layer's result against the float model's, relative to its power")
     parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--dropout", type=float,
+                        help="default: the checkpoint's; 0 with --distill, whose target has none")
+    parser.add_argument("--freeze-embeddings", action="store_true", help="do not train them: faster, less memory")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--max-steps", type=int, help="instead of --epochs")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=2e-5)
-    parser.add_argument("--scale-learning-rate", type=float, default=1e-5)
+    parser.add_argument("--scale-learning-rate", type=float, default=1e-3,
+                        help="of learned scales, as a share of each scale")
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--warmup", type=float, default=0.06, help="share of the steps")
     parser.add_argument("--calibration-batches", type=int, default=16)
@@ -50,6 +56,10 @@ def arguments(argv):
     args = parser.parse_args(argv)
     if not 0 <= args.distill <= 1:
         parser.error("--distill: expected 0 to 1")
+    if args.dropout is not None and not 0 <= args.dropout < 1:
+        parser.error("--dropout: expected 0 to less than 1")
+    if args.distill_layers < 0:
+        parser.error("--distill-layers: expected 0 or more")
     if args.batch_size < 1 or args.epochs < 1 or (args.max_steps is not None and args.max_steps < 1):
         parser.error("--batch-size, --epochs and --max-steps: expected 1 or more")
     return args

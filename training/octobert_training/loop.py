@@ -24,20 +24,42 @@ def parameter_groups(quantized, args):
             (decay if parameter.dim() > 1 else plain).append(parameter)
     learned = [scale for scale in quantized.scales() if scale.requires_grad]
     groups = [{"params": decay, "weight_decay": args.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    if learned:
-        groups.append({"params": learned, "weight_decay": 0.0, "lr": args.scale_learning_rate})
+    # Adam's steps are as large as the learning rate, whatever the gradient: scales, of 1e-3 to 1, have a rate each.
+    groups += [{"params": [scale], "weight_decay": 0.0, "lr": args.scale_learning_rate * scale.detach().mean().item()}
+               for scale in learned]
     return groups
 
 
 def training_loss(logits, targets, mask, teacher_logits, args):
     """Cross entropy on words; with a teacher, also its distribution on every token (Hinton et al. 2015)."""
-    hard = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
     if teacher_logits is None:
-        return hard
+        return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+    hard = 0.0
+    if args.distill < 1:
+        hard = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
     t = args.temperature
     soft = functional.kl_div((logits[mask] / t).log_softmax(-1), (teacher_logits[mask] / t).log_softmax(-1),
                              reduction="batchmean", log_target=True) * t * t
     return (1 - args.distill) * hard + args.distill * soft
+
+
+class Results:
+    """The layers' results of a pass, by name: QuantizedBert's `watch`."""
+
+    def __init__(self):
+        self.by_name = {}
+
+    def __call__(self, name, value):
+        if name.endswith("ffn_norm"):
+            self.by_name[name] = value
+
+    def error(self, teacher, mask):
+        """Of the layers' results against the teacher's, relative to their power, the mean over layers."""
+        errors = []
+        for name, expected in teacher.by_name.items():
+            expected, found = expected[mask], self.by_name[name][mask]
+            errors.append((found - expected).square().mean() / expected.square().mean())
+        return torch.stack(errors).mean()
 
 
 @torch.no_grad()
@@ -67,11 +89,18 @@ class Trainer:
         self.quantized = QuantizedBert(model, args.scheme, "lsq" if args.ranges == "lsq" else "observed")
         self.steps = args.max_steps or args.epochs * -(-len(train) // args.batch_size)
         self.step = self.calibrated = 0
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.quantized, args), lr=args.learning_rate)
-        warmup = max(1, round(self.steps * args.warmup))
+        if args.dropout is not None or args.distill > 0:
+            self.quantized.dropout = args.dropout or 0.0
+        if args.freeze_embeddings:
+            model.bert.embeddings.requires_grad_(False)
+        self.optimizer = self.schedule = self.writer = None
+
+    def make_optimizer(self):
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.quantized, self.args), lr=self.args.learning_rate,
+                                           fused=True)
+        warmup = max(1, round(self.steps * self.args.warmup))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: min((step + 1) / warmup, max(0.0, (self.steps - step) / self.steps)))
-        self.writer = None
 
     def log(self, name, value):
         if self.writer is not None:
@@ -98,10 +127,13 @@ class Trainer:
             from torch.utils.tensorboard import SummaryWriter
             self.writer = SummaryWriter(self.args.tensorboard, purge_step=self.step)
         self.calibrate()
+        if self.optimizer is None:
+            self.make_optimizer()  # after calibration: rates of scales are shares of them
         bar = tqdm(total=self.steps, initial=self.step, desc="train", disable=not self.args.progress)
         for ids, mask, targets in self.remaining_batches():
             # Observed ranges follow the weights for the first half, then stay, so that training ends on what is saved.
-            self.quantized.train().observing(self.args.ranges == "observed" and self.step < self.steps // 2)
+            following = self.step < self.steps // 2
+            self.quantized.train().observing(self.args.ranges == "observed" and following).refreshing(following)
             loss = self.train_step(ids, mask, targets)
             bar.update()
             bar.set_postfix(loss=f"{loss:.4f}")
@@ -111,6 +143,7 @@ class Trainer:
                 self.save_state()
         bar.close()
         result = self.report()
+        self.quantized.eval().snap()
         save_checkpoint(self.quantized, self.tokenizer, self.output)
         self.save_state()
         if self.writer is not None:
@@ -131,11 +164,14 @@ class Trainer:
             epoch += 1
 
     def train_step(self, ids, mask, targets):
-        teacher_logits = None
-        if self.args.distill > 0:
+        teacher_logits, expected, found = None, Results(), Results()
+        if self.args.distill > 0 or self.args.distill_layers > 0:
             with torch.no_grad():
-                teacher_logits = self.teacher(ids, mask)
-        loss = training_loss(self.quantized(ids, mask), targets, mask, teacher_logits, self.args)
+                teacher_logits = self.teacher(ids, mask, expected)
+        logits = self.quantized(ids, mask, found)
+        loss = training_loss(logits, targets, mask, teacher_logits if self.args.distill > 0 else None, self.args)
+        if self.args.distill_layers > 0:
+            loss = loss + self.args.distill_layers * found.error(expected, mask)
         if not torch.isfinite(loss):
             raise RuntimeError(f"step {self.step}: the loss is {loss.item()}: lower the learning rate")
         self.optimizer.zero_grad()
@@ -154,7 +190,8 @@ class Trainer:
     def report(self):
         if self.dev is None:
             return {"step": self.step}
-        self.quantized.observing(False)
+        self.quantized.observing(False).refreshing(self.step < self.steps // 2)
+        self.quantized.update_groups()
         result = evaluate(self.quantized, self.teacher, self.dev, self.args.batch_size, self.args.progress)
         for name in ("f1", "agreement"):
             self.log(f"dev/{name}", result[name])
@@ -179,6 +216,7 @@ class Trainer:
             if state[key] != mine:
                 raise ValueError(f"{path}: trained with {key} {state[key]}, asked for {mine}")
         self.quantized.load_state_dict(state["model"])
+        self.make_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.step, self.calibrated = state["step"], state["calibrated"]

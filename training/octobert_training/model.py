@@ -64,6 +64,30 @@ class QuantizedBert(nn.Module):
                 quantizer.observing = on and isinstance(quantizer, FixedQuantizer)
         return self
 
+    def refreshing(self, on):
+        """Whether scales of int4 groups follow the weights."""
+        for weights, _ in self.groups():
+            weights.refreshing = on
+        return self
+
+    def groups(self):
+        """Int4 weights' quantizers, each with its matrix."""
+        for number, layer in enumerate(self.model.bert.encoder.layer):
+            for name, linear in linears(layer).items():
+                if name in self.layers[number].weights and isinstance(self.layers[number].weights[name], GroupWeights):
+                    yield self.layers[number].weights[name], linear
+
+    def update_groups(self):
+        for weights, linear in self.groups():
+            weights.update(linear.weight.unflatten(1, (-1, weights.group)))
+
+    @torch.no_grad()
+    def snap(self):
+        """Int4 weights to the values that they stand for, whose scales the converter finds again as they are."""
+        self.update_groups()
+        for weights, linear in self.groups():
+            linear.weight.copy_(weights(linear.weight))
+
     def scales(self):
         return [module.scale for module in self.modules() if isinstance(module, FixedQuantizer)]
 

@@ -13,6 +13,7 @@ from torch import nn
 LEVELS = 127.0
 TINY = 1e-30
 EXP2_LEVELS = 254.0
+EXP2_POLYNOMIAL = (254.0, 176.09384155273438, 61.5215950012207, 13.972373962402344)  # kExp2Q8Poly
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")
 
 
@@ -71,9 +72,9 @@ class _Fixed(torch.autograd.Function):
     @staticmethod
     def forward(context, x, scale, zero_point):
         position = fixed_position(x, scale, zero_point)
-        q = round_to_i8(position)
+        q = position.clamp(-LEVELS, LEVELS).round_()  # NaN stays: training stops at it
         context.save_for_backward(position, q, scale, zero_point)
-        return (q - zero_point) * scale
+        return q * scale if not torch.any(zero_point) else (q - zero_point) * scale
 
     @staticmethod
     def backward(context, gradient):
@@ -165,19 +166,25 @@ class ChannelWeights(nn.Module):
         return quantize_rows(weight) if self.fixed is None else self.fixed(weight)
 
 
-def group_scales(groups, candidates=21):
+def group_scales(groups, candidates=21, rows_at_once=1 << 12):
     """The converter's rule for int4 (packed_linear.cpp, group_scale): of 2 * 21 scales the one of least squared error.
 
     groups: [..., size]. Returns [..., 1].
     """
+    rows = groups.reshape(-1, groups.shape[-1])
+    found = [_group_scales(part, candidates) for part in rows.split(rows_at_once)]  # parts that stay in the cache
+    return torch.cat(found).reshape(*groups.shape[:-1], 1)
+
+
+def _group_scales(groups, candidates):
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
     best = torch.ones_like(largest)
     least = torch.full_like(largest, math.inf)
     for candidate in range(2 * candidates):
         whole = largest / -8.0 if candidate < candidates else largest.abs() / 7.0
         scale = whole * (1.0 - 0.02 * (candidate % candidates))
-        difference = groups - (groups / scale).round().clamp(-8, 7) * scale
-        error = (difference * difference).sum(-1, keepdim=True)
+        difference = groups.div(scale).round_().clamp_(-8, 7).mul_(scale).sub_(groups)
+        error = difference.square_().sum(-1, keepdim=True)
         better = error < least
         best = torch.where(better, scale, best)
         least = torch.where(better, error, least)
@@ -185,21 +192,34 @@ def group_scales(groups, candidates=21):
 
 
 class GroupWeights(nn.Module):
-    """Int4 weights in groups of inputs; scales are found again every `refresh` steps."""
+    """Int4 weights in groups of inputs. Scales follow the weights, every `refresh` steps, and stay once `refreshing` is
+    false, so that weights settle on a grid that stands still; but one that its group has shrunk away from is found again,
+    or the converter, which tries scales from the group's largest weight, would not come to the same."""
 
-    def __init__(self, weight, group=32, refresh=16):
+    def __init__(self, weight, group=32, refresh=32):
         super().__init__()
         if weight.shape[1] % group != 0:
             raise ValueError(f"{weight.shape[1]} inputs are no multiple of the group size {group}")
-        self.group, self.refresh, self.age, self.scale = group, refresh, 0, None
+        self.group, self.refresh, self.refreshing = group, refresh, True
+        self.register_buffer("scale", torch.zeros(weight.shape[0], weight.shape[1] // group, 1))
+        self.register_buffer("age", torch.tensor(0))
+
+    @torch.no_grad()
+    def update(self, groups):
+        if self.refreshing or not self.scale.any():
+            self.scale.copy_(group_scales(groups))
+            return
+        shrunk = groups.abs().amax(-1) < 6.5 * self.scale.abs().squeeze(-1)
+        if shrunk.any():
+            self.scale[shrunk] = group_scales(groups[shrunk])
 
     def forward(self, weight):
         groups = weight.reshape(weight.shape[0], -1, self.group)
         with torch.no_grad():
-            if self.scale is None or not self.training or self.age >= self.refresh:
-                self.scale, self.age = group_scales(groups), 0
-            self.age += 1
-            replacement = ((groups / self.scale).round().clamp(-8, 7) * self.scale).reshape(weight.shape)
+            if self.age % self.refresh == 0 if self.training else not self.scale.any():
+                self.update(groups)
+            self.age += self.training
+            replacement = groups.div(self.scale).round_().clamp_(-8, 7).mul_(self.scale).reshape(weight.shape)
         return straight_through(weight, replacement)
 
 
@@ -207,7 +227,13 @@ def attention_levels(scores, factor):
     """exp2_q8 of NUMERICS.md, relative to the row's largest: integers 0..254. scores: [..., S, S], masked with -inf."""
     t = ((scores - scores.amax(-1, keepdim=True)) * factor).clamp(min=-16)
     exact = EXP2_LEVELS * torch.exp2(t)
-    return straight_through(exact, exact.detach().round())
+    with torch.no_grad():
+        whole = t.round()
+        part, value = t - whole, torch.full_like(t, EXP2_POLYNOMIAL[3])
+        for coefficient in EXP2_POLYNOMIAL[2::-1]:
+            value = value.mul_(part).add_(coefficient)
+        levels = torch.ldexp(value, whole).round_()
+    return straight_through(exact, levels)
 
 
 def attention_probabilities(scores, factor):

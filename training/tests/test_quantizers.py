@@ -115,7 +115,7 @@ class Gradients(unittest.TestCase):
         quantizer = FixedQuantizer(mode="lsq")
         quantizer.scale.data.fill_(0.2)
         before = ((quantizer(x) - x) ** 2).mean().item()
-        optimizer = torch.optim.SGD([quantizer.scale], lr=1.0)
+        optimizer = torch.optim.SGD([quantizer.scale], lr=50.0)
         for _ in range(200):
             optimizer.zero_grad()
             ((quantizer(x) - x) ** 2).mean().backward()
@@ -138,6 +138,23 @@ class Groups(unittest.TestCase):
         groups = levels * torch.rand(6, 4, 1)
         scale = group_scales(groups)
         self.assertTrue(torch.allclose((groups / scale).round() * scale, groups, atol=1e-6))
+
+    def test_scales_that_stand_still_are_found_again(self):
+        """After weights moved under fixed scales, the converter's search gives the same values from those left behind."""
+        torch.manual_seed(4)
+        weight = torch.randn(64, 96)
+        quantizer = GroupWeights(weight)
+        quantizer(weight)
+        quantizer.refreshing = False
+        before = quantizer.scale.clone()
+        weight = weight + 0.05 * torch.randn(64, 96)
+        weight[:9] *= 0.5
+        weight[9:20] *= 1.2
+        quantizer.update(weight.reshape(64, 3, 32))
+        self.assertTrue(torch.equal(quantizer.scale[9:20], before[9:20]))
+        snapped = quantizer.eval()(weight)
+        again = GroupWeights(snapped).eval()(snapped)
+        self.assertTrue(torch.allclose(again, snapped, rtol=1e-6, atol=0))
 
     def test_sixteen_levels_a_group(self):
         torch.manual_seed(3)

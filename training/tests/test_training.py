@@ -59,7 +59,7 @@ class Training(unittest.TestCase):
     def run_train(self, name, *options):
         arguments = [str(self.folder / "model"), "--train", str(self.folder / "train.tsv"), "-o",
                      str(self.folder / name), "--no-progress", "--batch-size", "8", "--learning-rate", "2e-3",
-                     "--scale-learning-rate", "1e-4", "--calibration-batches", "2", "--threads", "1", *options]
+                     "--scale-learning-rate", "1e-2", "--calibration-batches", "2", "--threads", "1", *options]
         train.main(arguments)
         return self.folder / name
 
@@ -87,8 +87,12 @@ class Training(unittest.TestCase):
                 self.assertEqual((folder / "quantization.safetensors").exists(), scheme not in ("float", "int4"))
 
     def test_resumes_to_the_same_bits(self):
-        options = ("--scheme", "static", "--max-steps", "6", "--save-every", "3", "--distill", "0.5")
-        whole = self.run_train("whole", *options)
+        self.check_resumes("static", "--scheme", "static", "--distill", "0.5")
+        self.check_resumes("int4", "--scheme", "int4", "--distill", "1", "--distill-layers", "1", "--freeze-embeddings")
+
+    def check_resumes(self, name, *options):
+        options = (*options, "--max-steps", "6", "--save-every", "3")
+        whole = self.run_train(f"{name}-whole", *options)
 
         class Stop(Exception):
             pass
@@ -103,11 +107,11 @@ class Training(unittest.TestCase):
         train.Trainer.save_state = save_and_stop
         try:
             with self.assertRaises(Stop):
-                self.run_train("halves", *options)
+                self.run_train(f"{name}-halves", *options)
         finally:
             train.Trainer.save_state = original
-        halves = self.run_train("halves", *options, "--resume")
-        for file in ("model.safetensors", "quantization.safetensors"):
+        halves = self.run_train(f"{name}-halves", *options, "--resume")
+        for file in ("model.safetensors", *(("quantization.safetensors",) if name == "static" else ())):
             expected, found = load_file(whole / file), load_file(halves / file)
             self.assertEqual(expected.keys(), found.keys())
             for key in expected:
@@ -126,6 +130,26 @@ class Training(unittest.TestCase):
                 self.assertTrue(bool((value > 0).all()) and bool(torch.isfinite(value).all()), key)
         self.assertTrue(torch.equal(tensors[f"{name}.input_scale"],
                                     tensors[name.replace("query", "key") + ".input_scale"]))
+
+    def test_frozen_embeddings_stay(self):
+        folder = self.run_train("frozen", "--scheme", "int4", "--max-steps", "3", "--freeze-embeddings")
+        before, after = load_file(self.folder / "model" / "model.safetensors"), load_file(folder / "model.safetensors")
+        for key in before:
+            self.assertEqual(torch.equal(before[key], after[key]), ".embeddings." in key, key)
+
+    def test_distillation_alone_comes_near_the_float_model(self):
+        """What is trained without labels answers more like the float model than what was rounded."""
+        model, tokenizer = train.load_model(self.folder / "model")
+        folder = self.run_train("distilled", "--scheme", "int4", "--distill", "1", "--distill-layers", "1",
+                                "--learning-rate", "2e-4", "--epochs", "6")
+        trained, _ = train.load_model(folder)
+        examples = conll.Examples(conll.read_conll(self.folder / "train.tsv"), tokenizer, model.config.label2id, 64)
+        ids, mask, _ = next(examples.batches(64))
+        with torch.no_grad():
+            expected = QuantizedBert(model, "float").eval()(ids, mask)[mask]
+            rounded = QuantizedBert(model, "int4").eval()(ids, mask)[mask]
+            learned = QuantizedBert(trained, "int4").eval()(ids, mask)[mask]
+        self.assertLess((learned - expected).square().mean(), 0.5 * (rounded - expected).square().mean())
 
     def test_padding_changes_nothing(self):
         model, _ = train.load_model(self.folder / "model")
