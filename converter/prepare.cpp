@@ -19,11 +19,11 @@ bool any_setting(const CalibrationOptions& options) {
 CalibrationSettings defaults_of(const Plan& plan) {
   CalibrationSettings settings;
   settings.gptq = settings.bias_correction = true;
-  settings.equalize = plan.has(Scheme::kStatic);
+  settings.equalize = plan.has(Scheme::kStatic) || plan.has(Scheme::kDynamic);
   if (plan.has(Scheme::kStatic)) {
     settings.smooth_quant = 0.9;  // a fixed range is the largest channel's: leave little of the difference
   } else if (plan.has(Scheme::kDynamic)) {
-    settings.smooth_quant = 0.7;
+    settings.smooth_quant = 0.65;
   } else if (plan.has(Scheme::kWeightOnlyInt4)) {
     settings.smooth_quant = 0.5;
   }

@@ -16,15 +16,17 @@ scheme=$1 output=$2 python=$3 octobert=$4 checkpoint=$5 train=$6
 shift 6
 
 case $scheme in
-  static) options=(--scheme static --learning-rate 3e-5) convert=(--scheme static) ;;
-  int4) options=(--scheme int4 --learning-rate 5e-5) convert=(--scheme weight-only --weight-bits 4 --group-size 32) ;;
+  static) options=(--scheme static --learning-rate 5e-5 --scale-learning-rate 2e-3) convert=(--scheme static) ;;
+  int4) options=(--scheme int4 --learning-rate 2e-5) convert=(--scheme weight-only --weight-bits 4 --group-size 32) ;;
   *) echo "scheme '$scheme': expected static or int4" >&2; exit 2 ;;
 esac
 [ -e "$output/training_state.pt" ] && options+=(--resume)
 
-# No labels: the float model's answers are the target. Threads that wait must not take the cores of those that compute.
+# No labels: the float model's answers are the target. Threads that wait must not take the cores of those that compute,
+# and memory that was freed is kept for the next step.
 here=$(dirname "$0")
-OMP_WAIT_POLICY=PASSIVE "$python" "$here/train.py" "$checkpoint" --train "$train" -o "$output" "${options[@]}" \
+OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 \
+  "$python" "$here/train.py" "$checkpoint" --train "$train" -o "$output" "${options[@]}" \
   --distill 1 --distill-layers 1 --freeze-embeddings --max-steps "${STEPS:-1000}" --batch-size 32 --save-every 50 \
   --seed 1 --threads "${THREADS:-2}" ${OPTIONS:-}
 
