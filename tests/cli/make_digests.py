@@ -15,7 +15,7 @@ import tempfile
 from common import MODELS, OCTOBERT, TINY_CHECKPOINT, environment, sha256
 
 TEXTS = ["Angela Merkel met Tim Cook.", "", "x " * 300, "Zürich 日本 [SEP] 😀", "a b c d e f g h i j k"]
-NAMES = ("tiny", "tiny-weight-only", "tiny-float", "minilm-ner")
+NAMES = ("tiny", "tiny-weight-only", "tiny-float", "tiny-static", "tiny-int4", "tiny-codebook", "minilm-ner")
 
 
 def run(*arguments, **changes):

@@ -15,10 +15,17 @@ def main():
     subprocess.run([sys.executable, ROOT / "scripts/make_random_checkpoint.py", tiny, "--shape", "tiny", "--seed", "7"],
                    check=True)
     ner = ROOT / "models" / "minilm-ner"
-    for checkpoint, name, scheme in [(tiny, "tiny", "dynamic"), (tiny, "tiny-float", "float"),
-                                     (tiny, "tiny-weight-only", "weight-only"), (ner, "minilm-ner", "dynamic")]:
-        subprocess.run([octobert, "convert", checkpoint, "-o", folder / f"{name}.octo", "--scheme", scheme, "--quiet"],
-                       check=True)
+    calibrated = ["--calibrate", "builtin", "--samples", "64"]
+    for checkpoint, name, *options in [
+        (tiny, "tiny", "--scheme", "dynamic"),
+        (tiny, "tiny-float", "--scheme", "float"),
+        (tiny, "tiny-weight-only", "--scheme", "weight-only"),
+        (tiny, "tiny-static", "--scheme", "static", *calibrated),
+        (tiny, "tiny-int4", "--weight-bits", "4", *calibrated),
+        (tiny, "tiny-codebook", "--weight-bits", "4", "--codebook"),
+        (ner, "minilm-ner", "--scheme", "dynamic"),
+    ]:
+        subprocess.run([octobert, "convert", checkpoint, "-o", folder / f"{name}.octo", "--quiet", *options], check=True)
 
 
 if __name__ == "__main__":
