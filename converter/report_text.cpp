@@ -136,7 +136,7 @@ std::string metric_text(std::optional<double> value, ReportMetric::Unit unit) {
   if (!std::isfinite(*value)) return std::isnan(*value) ? "not a number" : *value > 0 ? "∞" : "−∞";
   if (unit == ReportMetric::Unit::kShare) return fmt::format("{:.3f} %", 100 * *value);
   if (unit == ReportMetric::Unit::kMilliseconds) return fmt::format("{:.2f} ms", *value);
-  return fmt::format("{:.4g}", *value);
+  return fmt::format("{:.3g}", *value);
 }
 
 std::string bytes_text(uint64_t bytes) {
