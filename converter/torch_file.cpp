@@ -61,6 +61,7 @@ TorchFile::TorchFile(const std::filesystem::path& path) : file_(path) {
 void TorchFile::read_elements(const TensorInfo& info, uint64_t first, uint64_t count, std::byte* dst) const {
   const TorchTensor& tensor = state_.tensors[static_cast<size_t>(&info - state_.infos.data())];
   const size_t width = data_type_size(info.type);
+  if (count == 0) return;  // pointers to nothing are null, which memcpy must not get
   if (tensor.storage.empty()) {
     std::memcpy(dst, tensor.inline_bytes.data() + first * width, static_cast<size_t>(count) * width);
     return;
