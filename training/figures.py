@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rows of README.md's table from what `octobert verify --json` wrote."""
+"""Rows of a table from what `octobert verify --json` wrote."""
 
 import json
 import pathlib

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Quantization-aware training of the bundled model and its figures: the table "Measured" of README.md.
+# Quantization-aware training of the bundled model: trains, converts, measures.
 #
 #     training/reproduce.sh static|int4 OUTPUT_DIR PYTHON OCTOBERT CHECKPOINT TRAIN.tsv TEST.tsv...
 #
