@@ -225,7 +225,7 @@ std::vector<int64_t> read_integers(const WeightFile& file, const TensorInfo& inf
   const auto convert = [&]<typename T>(T value) {
     for (size_t i = 0; i < values.size(); ++i) {
       std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-      values[i] = static_cast<int64_t>(value);
+      values[i] = static_cast<int64_t>(value);  // NOLINT(bugprone-signed-char-misuse): an int8 is a number here
     }
   };
   switch (info.type) {

@@ -81,7 +81,7 @@ int nearest_entry(const Codebook& codebook, double x) {
 Codebook kmeans16(std::span<const float> values) {
   std::vector<uint64_t> counts(kBins);
   for (const float value : values) {
-    const int bin = static_cast<int>((value + 1.0f) * static_cast<float>(kBins / 2));
+    const int bin = static_cast<int>((value + 1.0f) * (static_cast<float>(kBins) / 2));
     ++counts[static_cast<size_t>(std::clamp(bin, 0, static_cast<int>(kBins) - 1))];
   }
   Clusters clusters(counts);

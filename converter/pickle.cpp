@@ -55,7 +55,7 @@ class PickleMachine {
   std::string take_line() {
     const size_t end = bytes_.find('\n', position_);
     if (end == std::string_view::npos) fail("a line without an end");
-    const std::string line(bytes_.substr(position_, end - position_));
+    std::string line(bytes_.substr(position_, end - position_));
     position_ = end + 1;
     return line;
   }
