@@ -111,17 +111,18 @@ struct DotS8 {
   }
 
  private:
-  // kBoth: there is a second group in b.
+  // kBoth: there is a second group in b. Always inlined: accumulators behind references would be in memory.
   template <int R, bool kBoth>
-  static void two_groups(NeonI& low0, NeonI& high0, NeonI& low1, NeonI& high1, Words x, Words y, const char* b) {
+  [[gnu::always_inline]] static inline void two_groups(NeonI& low0, NeonI& high0, NeonI& low1, NeonI& high1, Words x,
+                                                       Words y, const char* b) {
     part<R, kBoth>(low0.a, high0.a, low1.a, high1.a, x, y, b);
     part<R, kBoth>(low0.b, high0.b, low1.b, high1.b, x, y, b + 16);
     part<R, kBoth>(low0.c, high0.c, low1.c, high1.c, x, y, b + 32);
     part<R, kBoth>(low0.d, high0.d, low1.d, high1.d, x, y, b + 48);
   }
   template <int R, bool kBoth>
-  static void part(int32x4_t& low0, int32x4_t& high0, int32x4_t& low1, int32x4_t& high1, Words x, Words y,
-                   const char* b) {
+  [[gnu::always_inline]] static inline void part(int32x4_t& low0, int32x4_t& high0, int32x4_t& low1, int32x4_t& high1,
+                                                 Words x, Words y, const char* b) {
     const int8x16_t w0 = load_bytes(b);
     const int8x16_t w1 = kBoth ? load_bytes(b + 64) : vdupq_n_s8(0);
     // Copies: what an asm statement writes through a reference, g++ 12 keeps in memory.
