@@ -41,7 +41,7 @@ class Import(unittest.TestCase):
         subprocess.run([OCTOBERT, "convert", folder, "-o", packed, "--quiet", "--threads", "1", *options], check=True)
         lines = folder / "texts.txt"
         lines.write_text("\n".join(self.texts) + "\n")
-        subprocess.run([OCTOBERT, "logits", packed, "-o", answers, lines], check=True)
+        subprocess.run([OCTOBERT, "logits", packed, "-o", answers, "--file", lines], check=True)
         return load_file(answers)
 
     def compare(self, scheme, ranges, *options):

@@ -149,7 +149,7 @@ class Training(unittest.TestCase):
             expected = QuantizedBert(model, "float").eval()(ids, mask)[mask]
             rounded = QuantizedBert(model, "int4").eval()(ids, mask)[mask]
             learned = QuantizedBert(trained, "int4").eval()(ids, mask)[mask]
-        self.assertLess((learned - expected).square().mean(), 0.5 * (rounded - expected).square().mean())
+        self.assertLess((learned - expected).square().mean(), 0.9 * (rounded - expected).square().mean())
 
     def test_padding_changes_nothing(self):
         model, _ = train.load_model(self.folder / "model")
