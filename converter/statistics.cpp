@@ -71,9 +71,10 @@ void SiteStatistics::add_channel(size_t channel, const float* data, size_t strid
     const float magnitude = std::max(std::fabs(low), std::fabs(high));
     if (magnitude > c.radius) grow(channel, power_of_two_above(magnitude));
     uint32_t* bins = bins_.data() + channel * kBins;
-    const float per_unit = static_cast<float>(kBins / 2) / c.radius;  // exact: both are powers of two
+    constexpr float kHalf = static_cast<float>(kBins) / 2;
+    const float per_unit = kHalf / c.radius;  // exact: both are powers of two
     for (size_t row = first; row < last; ++row) {
-      const int bin = static_cast<int>(data[row * stride + channel] * per_unit + static_cast<float>(kBins / 2));
+      const int bin = static_cast<int>(data[row * stride + channel] * per_unit + kHalf);
       ++bins[std::clamp(bin, 0, kBins - 1)];
     }
   }
