@@ -4,7 +4,9 @@
 
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <map>
+#include <system_error>
 
 namespace octobert::apps {
 
@@ -38,6 +40,46 @@ CLI::Validator number_in(double low, double high) {
     return fmt::format("expected a number from {} to {}, found {}", low, high, argument);
   };
   return CLI::Validator(check, "");
+}
+
+void require_not_empty(const CLI::App& command, std::initializer_list<const char*> options) {
+  for (const char* name : options) {
+    const CLI::Option* option = command.get_option(name);
+    if (option->count() > 0 && option->as<std::string>().empty()) throw CLI::ValidationError(name, "is empty");
+  }
+}
+
+namespace {
+
+bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code error;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  const auto one = std::filesystem::weakly_canonical(a, error), other = std::filesystem::weakly_canonical(b, error);
+  return !one.empty() && one == other;
+}
+
+}  // namespace
+
+void require_outputs_apart(const std::vector<std::string>& outputs, const std::vector<std::string>& inputs,
+                           const std::string& checkpoint) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const std::string& output = outputs[i];
+    if (output.empty()) continue;
+    for (size_t j = i + 1; j < outputs.size(); ++j) {
+      if (!outputs[j].empty() && same_file(output, outputs[j])) {
+        throw CLI::ValidationError(output, "is named for two outputs");
+      }
+    }
+    for (const std::string& input : inputs) {
+      if (!input.empty() && same_file(output, input)) throw CLI::ValidationError(output, "is an input too");
+    }
+    std::error_code error;
+    const std::filesystem::path folder = std::filesystem::absolute(output, error).parent_path();
+    if (std::filesystem::is_regular_file(output, error) && same_file(folder, checkpoint) &&
+        !output.ends_with(".octo") && !output.ends_with(".policy.json")) {
+      throw CLI::ValidationError(output, "is a file of the checkpoint");
+    }
+  }
 }
 
 void add_text_policy(CLI::App& command, TextPolicy& policy) {

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,12 @@ void add_isa_option(CLI::App& command, std::string& isa);
 
 // The check of an option's value: a number from low to high. CLI::Range lets "nan" through.
 CLI::Validator number_in(double low, double high);
+
+// Both throw CLI::ValidationError: for a name that is given and empty (a shell's variable that is not set, say), and
+// for outputs that are each other, an input, or a file of the checkpoint's folder. Empty names of files are left out.
+void require_not_empty(const CLI::App& command, std::initializer_list<const char*> options);
+void require_outputs_apart(const std::vector<std::string>& outputs, const std::vector<std::string>& inputs,
+                           const std::string& checkpoint);
 
 // --special-tokens-in-text and --invalid-utf8.
 struct TextPolicy {

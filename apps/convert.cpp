@@ -124,6 +124,9 @@ void check_weight_options(const CLI::App& command, const ConvertFlags& flags) {
   if (flags.weight_bits == 4 && named && flags.options.scheme != "weight-only") {
     throw CLI::ValidationError("--weight-bits 4", "goes with --scheme weight-only, not " + flags.options.scheme);
   }
+  if (command.get_option("--group-size")->count() > 0 && (flags.codebook || flags.weight_bits != 4)) {
+    throw CLI::ValidationError("--group-size", "goes with --weight-bits 4 without --codebook");
+  }
   if (flags.codebook && flags.weight_bits != 4) throw CLI::ValidationError("--codebook", "goes with --weight-bits 4");
 }
 
@@ -176,6 +179,9 @@ void add_convert(CLI::App& app, Action& action) {
   add_isa_option(*command, flags->options.isa);
   command->callback([flags, command, &action] {
     check_weight_options(*command, *flags);
+    require_not_empty(*command, {"--calibrate", "--policy"});
+    require_outputs_apart({flags->output}, {flags->policy, flags->options.calibration.texts, flags->labels},
+                          flags->checkpoint);
     action = [flags] { return run_convert(*flags); };
   });
 }

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "apps/calibration.h"
 #include "apps/command.h"
@@ -24,12 +26,6 @@ struct TuneFlags {
   ReportOptions report;
   bool quiet = false;
 };
-
-void write_whole(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  OutputFile file(path);
-  file.append(bytes);
-  file.commit();
-}
 
 std::filesystem::path policy_path(const TuneFlags& flags, const std::string& model) {
   if (!flags.policy_out.empty()) return flags.policy_out;
@@ -57,20 +53,35 @@ std::string summary(const converter::TuneResult& result, const std::string& writ
   return text + "\n";
 }
 
-// The model and its policy, under the output's name or --keep-best's. Returns what was written, for people.
-std::string write_result(const TuneFlags& flags, const converter::TuneResult& result) {
-  const std::string& model = result.met ? flags.output : flags.keep_best;
-  if (model.empty()) return {};
-  const std::filesystem::path policy = policy_path(flags, model);
-  const std::string json = converter::policy_json(result.policy);
-  write_whole(model, result.model);
-  write_whole(policy, std::as_bytes(std::span(json)));
-  return fmt::format("{}: {:.1f} MB; policy in {}", model, static_cast<double>(result.model.size()) / 1e6,
-                     policy.string());
-}
+// A model and its policy: files that can't be written are found before the work, and none appears without the other's
+// bytes being there too.
+class ModelAndPolicy {
+ public:
+  ModelAndPolicy(const TuneFlags& flags, const std::string& model)
+      : model_name_(model), policy_name_(policy_path(flags, model)), model_(model), policy_(policy_name_) {}
+
+  // Returns what was written, for people.
+  std::string write(const converter::TuneResult& result) {
+    const std::string json = converter::policy_json(result.policy);
+    model_.append(result.model);
+    policy_.append(std::as_bytes(std::span(json)));
+    policy_.commit();
+    model_.commit();
+    return fmt::format("{}: {:.1f} MB; policy in {}", model_name_, static_cast<double>(result.model.size()) / 1e6,
+                       policy_name_.string());
+  }
+
+ private:
+  std::string model_name_;
+  std::filesystem::path policy_name_;
+  OutputFile model_, policy_;
+};
 
 int run_tune(const TuneFlags& flags) {
   check_report_options(flags.report);
+  ModelAndPolicy wanted(flags, flags.output);
+  std::optional<ModelAndPolicy> best;
+  if (!flags.keep_best.empty()) best.emplace(flags, flags.keep_best);
   converter::TuneOptions options = flags.options;
   options.texts.assign(flags.texts.begin(), flags.texts.end());
   options.conll.assign(flags.conll.begin(), flags.conll.end());
@@ -89,8 +100,8 @@ int run_tune(const TuneFlags& flags) {
   if (!result.met) {
     print_message("no choice of schemes stays within the budget; the best that was found:");
   }
-  const std::string written = write_result(flags, result);
-  result.report.model = std::filesystem::path(flags.output).filename().string();
+  const std::string written = result.met ? wanted.write(result) : best ? best->write(result) : "";
+  result.report.model = std::filesystem::path(result.met ? flags.output : flags.keep_best).filename().string();
   if (flags.report.wanted()) write_reports(flags.report, result.report);
   if (!flags.quiet || !result.met) {
     Output output;
@@ -158,8 +169,14 @@ void add_tune(CLI::App& app, Action& action) {
   command->add_flag("--quiet", flags->quiet, "No progress and no summary");
   add_threads_option(*command, flags->options.convert.threads);
   add_isa_option(*command, flags->options.convert.isa);
-  command->callback([flags, &action] {
+  command->callback([flags, command, &action] {
     check_budget(*flags);
+    require_not_empty(*command, {"--calibrate", "--policy-out", "--keep-best"});
+    std::vector<std::string> inputs = flags->texts;
+    inputs.insert(inputs.end(), flags->conll.begin(), flags->conll.end());
+    inputs.insert(inputs.end(), {flags->labels, flags->options.convert.calibration.texts});
+    require_outputs_apart({flags->output, flags->keep_best, policy_path(*flags, flags->output).string()}, inputs,
+                          flags->checkpoint);
     action = [flags] { return run_tune(*flags); };
   });
 }

@@ -7,8 +7,8 @@
 
 namespace octobert::converter {
 
-// Written for this project: news, letters, notices, messages, tables, code and noise in a dozen languages, of one word
-// to a page. `--calibrate builtin`.
+// Written for this project: news, letters, notices, messages, tables, code and noise in two dozen languages, of one
+// word to a page. `--calibrate builtin`.
 std::vector<std::string> builtin_calibration_texts();
 
 }  // namespace octobert::converter

@@ -65,10 +65,9 @@ void read_calibration(const Json& json, const std::string& source, Policy& polic
 }
 
 void read_group_size(const Json& value, const std::string& source, Policy& policy) {
-  constexpr int kLargest = 65536;
-  if (!value.is_number_integer() || value.get<int64_t>() < 8 || value.get<int64_t>() > kLargest ||
+  if (!value.is_number_integer() || value.get<int64_t>() < 8 || value.get<int64_t>() > kLargestGroup ||
       value.get<int64_t>() % 8 != 0) {
-    fail(source, "group_size", "a multiple of 8", value);
+    fail(source, "group_size", fmt::format("a multiple of 8 up to {}", kLargestGroup), value);
   }
   policy.group_size = value.get<int>();
 }

@@ -22,6 +22,8 @@
 
 namespace octobert::converter {
 
+inline constexpr int kLargestGroup = 65536;  // of int4 weights: what a packed file may say
+
 struct Policy {
   std::optional<format::Scheme> default_scheme;
   int group_size = 32;

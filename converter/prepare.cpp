@@ -72,12 +72,23 @@ std::string texts_for(const Plan& plan, const Policy* policy, const CalibrationO
   return {};
 }
 
-void warn_if_other_texts(const Policy* policy, const Calibration& calibration, std::vector<std::string>& warnings) {
-  if (policy == nullptr || policy->calibration_texts.empty() || policy->calibration_texts == calibration.source) return;
-  warnings.push_back(
-      fmt::format("the policy was made with calibration texts {}, these are {}: the file will not be the "
-                  "one that the policy was measured on",
-                  policy->calibration_texts, calibration.source));
+// What was measured of one model says nothing of another: its certificate goes.
+void drop_certificate_of_another(const Policy* policy, Preparation& result) {
+  if (policy == nullptr) return;
+  const std::string& texts = result.calibration->source;
+  if (!policy->calibration_texts.empty() && policy->calibration_texts != texts) {
+    result.warnings.push_back(fmt::format(
+        "the policy was made with calibration texts {}, these are {}: the file will not be the one that the "
+        "policy was measured on",
+        policy->calibration_texts, texts));
+  } else if (policy->calibration && *policy->calibration != *result.settings) {
+    result.warnings.push_back(
+        "calibration is not set as in the policy: the file will not be the one that it was measured on");
+  } else {
+    return;
+  }
+  if (!result.certificate.empty()) result.warnings.push_back("the policy's certificate is left out of the file");
+  result.certificate.clear();
 }
 
 }  // namespace
@@ -118,7 +129,7 @@ Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options,
         run_calibration(checkpoint.folder(), options, texts, *result.settings, executor, result.warnings));
     result.calibration = result.own.get();
   }
-  warn_if_other_texts(policy, *result.calibration, result.warnings);
+  drop_certificate_of_another(policy, result);
   return result;
 }
 

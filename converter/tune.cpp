@@ -284,6 +284,7 @@ class Tuner {
     }
     ReportData& report = result_.report;
     report.title = "octobert tune";
+    if (!result_.met) report.warnings.push_back("The budget is not met: this is the best that was found.");
     add_model_file(EngineAccess::file(packed), report);
     std::vector<std::string> lines;
     if (options_.conll.empty()) {
@@ -307,6 +308,7 @@ class Tuner {
     }
     if (options_.min_agreement) entries["budget.min_agreement"] = fmt::format("{:g}", *options_.min_agreement);
     if (options_.max_f1_loss) entries["budget.max_f1_loss"] = fmt::format("{:g}", *options_.max_f1_loss);
+    entries["budget.met"] = result_.met ? "yes" : "no";
     entries["rolled_back"] = rolled_back_.empty() ? "nothing" : rolled_back_;
     entries["held_out.looks"] = std::to_string(looks_);
     entries["trials"] = std::to_string(result_.trials);

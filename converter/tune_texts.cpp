@@ -59,6 +59,14 @@ void add_part(const File& file, const Engine& model, TunePart& part, const Predi
                         std::make_move_iterator(chosen.end()));
 }
 
+// Without a word there is nothing that could disagree.
+void require_words(const EncodedTexts& encoded, const char* what) {
+  for (const std::vector<int32_t>& pieces : encoded.first_pieces) {
+    if (std::any_of(pieces.begin(), pieces.end(), [](int32_t piece) { return piece >= 0; })) return;
+  }
+  throw Error(ErrorCode::kInvalidInput, fmt::format("the texts have no words {}", what));
+}
+
 std::set<std::string> types_of(std::span<const std::string> labels) {
   std::set<std::string> types;
   for (const std::string& label : labels) {
@@ -105,6 +113,8 @@ TuneFiles read_tune_files(const TuneOptions& options, const Engine& model) {
     add_part(file, model, result.held_out, [](size_t i) { return is_held_out(i, kHoldOut); });
     result.hashes.emplace_back(file.path.filename().string(), sha256_of_file(file.path));
   }
+  require_words(result.tuned.encoded, "to tune on");
+  require_words(result.held_out.encoded, "to hold out");
   const size_t step = std::max<size_t>(1, result.tuned.encoded.ids.size() / kSampleTokens);
   for (const File& file : files) {
     size_t number = 0;

@@ -71,7 +71,8 @@ TEST(Accuracy, WeightOnlyOnE1) {
 }
 
 // Calibrated on other sentences than those that are compared, on both sets: the least agreement that
-// docs/QUANTIZATION.md promises, and, for 8 bits, an F1 that McNemar's test does not call worse by more than 0.2
+// docs/QUANTIZATION.md promises, and, for dynamic and
+// weight-only, an F1 that McNemar's test does not call worse by more than 0.2
 // points.
 class Calibrated : public testing::TestWithParam<std::pair<const char*, double>> {};
 

@@ -51,7 +51,7 @@ class Calibrated : public testing::Test {
   }
   std::string refused(const ConvertOptions& options, ErrorCode code) const {
     std::filesystem::remove(folder_ / "m.octo");
-    const std::string message = error_of([&] { convert_with(options); }, code);
+    std::string message = error_of([&] { convert_with(options); }, code);
     EXPECT_FALSE(std::filesystem::exists(folder_ / "m.octo"));
     return message;
   }
@@ -243,7 +243,7 @@ TEST_F(Calibrated, TextsThatAreRefused) {
   refused_texts("a.txt", "", ErrorCode::kFormat, "no text to calibrate on");
   refused_texts("a.txt", "\n  \n\t\r\n", ErrorCode::kFormat, "no text to calibrate on");
   refused_texts("a.txt", "yes\nthe marta\n", ErrorCode::kInvalidInput, "expected 64 or more");
-  refused_texts("a.txt", std::string("\xff\xfe") + "t\0h\0e\0", ErrorCode::kFormat, "line 1: not UTF-8");
+  refused_texts("a.txt", std::string("\xff\xfet\0h\0e\0", 8), ErrorCode::kFormat, "line 1: not UTF-8");
   refused_texts("a.txt", "fine\nna\xefve\n", ErrorCode::kFormat, "line 2: not UTF-8");
   refused_texts("a.jsonl", "{\"text\": \"yes\"}\n{\"txt\": 1}\n", ErrorCode::kFormat, "line 2: expected a JSON string");
   refused_texts("a.tsv", "marta\n", ErrorCode::kFormat, "expected a token, a tab and a label");

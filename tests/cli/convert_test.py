@@ -88,6 +88,27 @@ class Converting(Case):
         self.refused(TINY_CHECKPOINT, "--codebook", "--codebook", "--weight-bits", "8", status=2)
         self.refused(TINY_CHECKPOINT, "multiple of 8", "--weight-bits", "4", "--group-size", "12")
 
+    def test_settings_without_effect_and_outputs_over_inputs(self):
+        texts = self.write("texts.txt", "the marta in lisbon : yes , a b c d e f g h i j k\n" * 40)
+        for options in (["--calibrate", ""], ["--policy", ""], ["--weight-bits", "8", "--group-size", "24"],
+                        ["--weight-bits", "4", "--codebook", "--group-size", "24"]):
+            self.refused(TINY_CHECKPOINT, options[-2], *options, status=2)
+        self.refused(TINY_CHECKPOINT, "up to 65536", "--weight-bits", "4", "--group-size", "65544")
+        before = texts.read_bytes()
+        self.fails("convert", TINY_CHECKPOINT, "-o", texts, "--calibrate", texts, says="is an input too", status=2)
+        self.assertEqual(texts.read_bytes(), before)
+
+    def test_certificate_of_another_model(self):
+        policy = {"format": 1, "default": "static", "calibration": {"texts": "builtin", "samples": 64},
+                  "certificate": {"held_out.agreement": "0.999"}}
+        path = self.write("policy.json", json.dumps(policy))
+        for options, kept in (([], True), (["--observer", "minmax"], False)):
+            output = self.folder / "out.octo"
+            done = self.run_command("convert", TINY_CHECKPOINT, "-o", output, "--policy", path, *options)
+            report = self.json_lines("inspect", output, "--json")[0]["report"]
+            self.assertEqual("certificate.held_out.agreement" in report, kept)
+            self.assertEqual(b"certificate is left out" in done.stderr, not kept)
+
     def test_labels(self):
         labels = json.loads((TINY_CHECKPOINT / "config.json").read_text())["id2label"]
         names = self.write("labels.txt", "".join(f"B-X{i}\n" for i in range(len(labels))))

@@ -1,0 +1,48 @@
+"""octobert tune: what it writes, what it refuses."""
+
+import unittest
+
+from common import TINY_CHECKPOINT, Case
+
+WORDS = ["marta", "in", "lisbon", "yes", "the", "q", "bcd", "xyz", "ha", ",", ".", "k"]
+
+
+class Tuning(Case):
+    def texts(self, name="texts.txt"):
+        return self.write(name, "".join(" ".join(WORDS[(i * 7 + j * (i % 5 + 1)) % len(WORDS)] for j in range(3 + i % 9)) +
+                                        "\n" for i in range(120)))
+
+    def test_model_policy_and_certificate(self):
+        texts, model = self.texts(), self.folder / "m.octo"
+        self.run_command("tune", TINY_CHECKPOINT, "-o", model, "--text", texts, "--min-agreement", "0.5", "--quiet")
+        policy = self.folder / "m.policy.json"
+        report = self.json_lines("inspect", model, "--json")[0]["report"]
+        self.assertEqual(report["certificate.budget.met"], "yes")
+        self.assertGreaterEqual(float(report["certificate.held_out.agreement"]), 0.5)
+        again = self.folder / "again.octo"
+        self.run_command("convert", TINY_CHECKPOINT, "-o", again, "--policy", policy, "--calibrate", texts, "--quiet")
+        self.assertEqual(again.read_bytes(), model.read_bytes())
+
+    def refused(self, says, *options, status=1):
+        model = self.folder / "m.octo"
+        self.fails("tune", TINY_CHECKPOINT, "-o", model, *options, says=says, status=status)
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir() if "octo" in path.name), [])
+
+    def test_what_is_refused(self):
+        texts = self.texts()
+        budget = ["--min-agreement", "0.9"]
+        self.refused("--text or --conll", *budget, status=2)
+        self.refused("--max-f1-loss or --min-agreement", "--text", texts, status=2)
+        self.refused("--conll", "--text", texts, "--max-f1-loss", "1", status=2)
+        self.refused("an input too", "--text", texts, *budget, "--policy-out", texts, status=2)
+        self.refused("two outputs", "--text", texts, *budget, "--policy-out", self.folder / "m.octo", status=2)
+        self.refused("is empty", "--text", texts, *budget, "--keep-best", "", status=2)
+        self.refused("nowhere", "--text", texts, *budget, "--policy-out", self.folder / "nowhere" / "p.json")
+        self.refused("no words", "--text", self.write("none.txt", "\u200b\n" * 64), *budget, "--calibrate", "builtin")
+        self.refused("expected 8 or more", "--text", self.write("few.txt", "marta\n" * 7), *budget)
+        labelled = self.write("other.tsv", "marta\tB-Q\nin\tO\n\n" * 20)
+        self.refused("that the model has", "--conll", labelled, "--max-f1-loss", "1")
+
+
+if __name__ == "__main__":
+    unittest.main()
