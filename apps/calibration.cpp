@@ -32,7 +32,7 @@ void add_calibration_options(CLI::App& command, CalibrationOptions& options) {
   command
       .add_option("--smooth-quant", options.smooth_quant,
                   "Move outliers of activations into the weights, by this share (0: off; SmoothQuant's alpha)")
-      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->check(number_in(0, 1))
       ->type_name("ALPHA");
   add_switch(command, "equalize", options.equalize, "Balance the channels of Q and K, and of V and what reads it");
   add_switch(command, "gptq", options.gptq, "Round weights by what they are multiplied with");

@@ -43,8 +43,7 @@ void require_same_shape(const Engine& reference, const Engine& model) {
   require("label_count", a.label_count, b.label_count);
 }
 
-// Tokens to take at once: the reference's intermediate results of all layers are kept until they are compared. At
-// most the 1024 that the engine never splits, so that both models show the same parts.
+// Tokens to take at once: the reference's intermediate results of all layers are kept until they are compared.
 size_t batch_tokens(const ModelInfo& info) {
   constexpr size_t kMaxTokens = 1024, kMaxFloats = size_t{1} << 25;  // 128 MB
   const auto hidden = static_cast<size_t>(info.hidden_size), inner = static_cast<size_t>(info.intermediate_size);

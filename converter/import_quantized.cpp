@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 
 #include "kernels/numerics.h"
 #include "octobert/error.h"
@@ -273,7 +274,7 @@ void ImportedQuantization::weight_scale(const std::string& module, uint64_t rows
   }
   const Source* stored = find(module, Part::kWeightScale);
   const Source* source = stored ? stored : find(module, Part::kWeightAmax);
-  if (!source) throw Error(ErrorCode::kFormat, fmt::format("{}: int8 weights without a weight_scale", module));
+  if (!source) throw std::logic_error(module + ": has_scale() was not asked");
   const std::vector<float> all = read_channels(*source->file, *source->info, rows);
   std::copy_n(all.begin() + static_cast<ptrdiff_t>(first), scale.size(), scale.begin());
   if (stored) {

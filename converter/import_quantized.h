@@ -65,8 +65,9 @@ class ImportedQuantization {
 
   // Whether the module's weights have a scale of the checkpoint's own.
   bool has_scale(std::string_view module) const;
-  // Scales of the rows [first, first + scale.size()) of a matrix of `rows` rows. Throws Error(kFormat) for a shape
-  // other than the three, and for a scale that is not finite and positive; Error(kUnsupported) for a zero point.
+  // Scales of the rows [first, first + scale.size()) of a matrix of `rows` rows; has_scale() must hold. Throws
+  // Error(kFormat) for a shape other than the three, and for a scale that is not finite and positive;
+  // Error(kUnsupported) for a zero point.
   void weight_scale(const std::string& module, uint64_t rows, uint64_t first, std::span<float> scale) const;
   // Rows of floats as the checkpoint's scales quantize them: round_to_i8(w * (1 / scale)), with amax "quantize a row"
   // of docs/NUMERICS.md with amax in place of the row's absmax. w, q: [scale.size()][columns].

@@ -72,9 +72,8 @@ class PolicyReader {
 
 Plan make_plan(const std::string& scheme, uint32_t layer_count, int group_size) {
   const Scheme product = parse_scheme(scheme, "scheme");
-  if (group_size < 8 || group_size > kLargestGroup || group_size % 8 != 0) {
-    throw Error(ErrorCode::kInvalidInput,
-                fmt::format("group size is {}, expected a multiple of 8 up to {}", group_size, kLargestGroup));
+  if (!is_group_size(group_size)) {
+    throw Error(ErrorCode::kInvalidInput, fmt::format("group size is {}, expected {}", group_size, group_size_rule()));
   }
   return {.asked_for = product,
           // Kept in floats they would give 3 more of 52,838 words their float label (weight-only, bundled model, E1;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "converter/json.h"
+#include "kernels/layout.h"
 #include "octobert/error.h"
 
 namespace octobert::converter {
@@ -65,9 +66,8 @@ void read_calibration(const Json& json, const std::string& source, Policy& polic
 }
 
 void read_group_size(const Json& value, const std::string& source, Policy& policy) {
-  if (!value.is_number_integer() || value.get<int64_t>() < 8 || value.get<int64_t>() > kLargestGroup ||
-      value.get<int64_t>() % 8 != 0) {
-    fail(source, "group_size", fmt::format("a multiple of 8 up to {}", kLargestGroup), value);
+  if (!value.is_number_integer() || !is_group_size(value.get<int64_t>())) {
+    fail(source, "group_size", group_size_rule(), value);
   }
   policy.group_size = value.get<int>();
 }
@@ -84,6 +84,9 @@ Scheme parse_scheme(std::string_view name, const std::string& what) {
                           "weight-only-codebook or float",
                           what, name));
 }
+
+bool is_group_size(int64_t n) { return n > 0 && n <= int64_t{kMaxReductionDepth} && n % int64_t{kGroupDepth4} == 0; }
+std::string group_size_rule() { return fmt::format("a multiple of {} up to {}", kGroupDepth4, kMaxReductionDepth); }
 
 Policy read_policy(const std::filesystem::path& path) { return parse_policy(read_text_file(path), path.string()); }
 

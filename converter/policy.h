@@ -22,8 +22,6 @@
 
 namespace octobert::converter {
 
-inline constexpr int kLargestGroup = 65536;  // of int4 weights: what a packed file may say
-
 struct Policy {
   std::optional<format::Scheme> default_scheme;
   int group_size = 32;
@@ -36,6 +34,10 @@ struct Policy {
 // "float", "weight-only", "dynamic", "static", "weight-only-int4", "weight-only-codebook" (format::scheme_name).
 // Throws Error(kInvalidInput) naming `what`.
 format::Scheme parse_scheme(std::string_view name, const std::string& what);
+
+// Whether int4 weights can have groups of n inputs; and what such an n is, for messages.
+bool is_group_size(int64_t n);
+std::string group_size_rule();
 
 // Throws Error(kIo, kFormat, kInvalidInput) naming file and field; unknown fields are faults.
 Policy read_policy(const std::filesystem::path& path);

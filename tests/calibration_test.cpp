@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <random>
@@ -18,11 +17,14 @@
 #include "kernels/cpu.h"
 #include "kernels/dispatch.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 
 namespace octobert::converter {
 namespace {
 
 using format::Scheme;
+using test::error_of;
+using test::holds;
 
 std::vector<float> normal_values(size_t count, uint32_t seed, float deviation = 1.0f) {
   std::mt19937 random(seed);
@@ -40,18 +42,6 @@ SiteStatistics statistics_of(const std::vector<float>& data, size_t columns, std
   site.add(pool, data.data(), columns, offsets);
   return site;
 }
-
-std::string error_of(const std::function<void()>& action, ErrorCode code) {
-  try {
-    action();
-    return "no error";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), code) << e.what();
-    return e.what();
-  }
-}
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(ExactMath, AsTheLibrary) {
   for (double x = 1e-9; x < 1e9; x *= 1.37) {

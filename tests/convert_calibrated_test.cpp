@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <map>
 
 #include "converter/convert.h"
@@ -13,6 +12,7 @@
 #include "engine/verify_vectors.h"
 #include "octobert/converter.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
 #include "tests/tiny_checkpoint.h"
 
@@ -20,21 +20,11 @@ namespace octobert::converter {
 namespace {
 
 using format::Scheme;
+using test::error_of;
+using test::holds;
 using test::TemporaryFolder;
 using test::TinyCheckpoint;
 using test::write_file;
-
-std::string error_of(const std::function<void()>& action, ErrorCode code) {
-  try {
-    action();
-    return "no error";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), code) << e.what();
-    return e.what();
-  }
-}
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 class Calibrated : public testing::Test {
  protected:

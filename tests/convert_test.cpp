@@ -19,6 +19,7 @@
 #include "octobert/converter.h"
 #include "octobert/engine.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/shared_data.h"
 #include "tests/temporary_folder.h"
 #include "tests/tiny_checkpoint.h"
@@ -26,6 +27,8 @@
 namespace octobert::converter {
 namespace {
 
+using test::error_of;
+using test::holds;
 using test::TemporaryFolder;
 using test::TinyCheckpoint;
 
@@ -48,18 +51,6 @@ class Converted {
   std::vector<std::byte> bytes_;
   Engine engine_;
 };
-
-std::string error_of(const std::function<void()>& action, ErrorCode code) {
-  try {
-    action();
-    return "no error";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), code) << e.what();
-    return e.what();
-  }
-}
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // ---- the reference's ids and logits ----
 

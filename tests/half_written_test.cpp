@@ -14,6 +14,7 @@
 #include "octobert/converter.h"
 #include "octobert/engine.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/shared_data.h"
 #include "tests/temporary_folder.h"
 #include "tests/tiny_checkpoint.h"
@@ -21,20 +22,10 @@
 namespace octobert::converter {
 namespace {
 
+using test::error_of;
+using test::holds;
 using test::TemporaryFolder;
 using test::TinyCheckpoint;
-
-std::string error_of(const std::function<void()>& action, ErrorCode code) {
-  try {
-    action();
-    return "no error";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), code) << e.what();
-    return e.what();
-  }
-}
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::vector<std::string> files_of(const std::filesystem::path& folder) {
   std::vector<std::string> names;
