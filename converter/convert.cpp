@@ -85,17 +85,6 @@ void check_tokenizer(const Tokenizer& tokenizer, const Checkpoint& checkpoint, b
   }
 }
 
-// Names in the folder of everything that was read, for the provenance.
-std::vector<std::string> source_files(const Checkpoint& checkpoint) {
-  std::vector<std::string> names = checkpoint.files();
-  for (const char* name :
-       {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
-    std::error_code error;
-    if (std::filesystem::is_regular_file(checkpoint.folder() / name, error)) names.emplace_back(name);
-  }
-  return names;
-}
-
 template <typename T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
@@ -274,6 +263,7 @@ class Conversion {
         encode_test_vectors(check_->test_vectors(), checkpoint_.config().label_count);
     writer_->add_section(SectionType::kTestVectors, "test vectors", vectors, false);
     sources_ = hashes_.get();
+    preparation_.check_certificate(sources_.combined);
     std::vector<std::string> provenance = provenance_strings(sources_);
     if (!options_.labels.empty()) {
       provenance.insert(provenance.end(), {"labels.sha256", sha256_of_file(options_.labels)});

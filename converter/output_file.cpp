@@ -15,6 +15,13 @@ namespace {
 
 constexpr size_t kBufferBytes = size_t{1} << 18;  // small writes are gathered up to this
 
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
+// A file without a name gets one by way of /proc/self/fd, which a sandbox may lack.
+bool has_descriptor_names() { return ::access("/proc/self/fd", X_OK) == 0; }
+
 }  // namespace
 
 OutputFile::OutputFile(const std::filesystem::path& path) : path_(path) {
@@ -24,20 +31,35 @@ OutputFile::OutputFile(const std::filesystem::path& path) : path_(path) {
   if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
     throw Error(ErrorCode::kIo, path.string() + ": can't be written: it is there and not a regular file");
   }
-  const std::string stem = "." + path.filename().string() + "." + std::to_string(::getpid()) + "-";
-  // A file of this name can be there only if a killed process of the same number left it.
-  for (int attempt = 0; descriptor_ < 0; ++attempt) {
-    temporary_ = path.parent_path() / (stem + std::to_string(attempt) + ".tmp");
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor_ < 0 && errno != EINTR && (errno != EEXIST || attempt >= 1000)) fail("can't be created");
-  }
   pending_.reserve(kBufferBytes);
+  if (has_descriptor_names()) {
+    descriptor_ = ::open(folder_of(path).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    if (descriptor_ >= 0) return;
+  }
+  name_temporary("can't be created", [this](const char* name) {
+    descriptor_ = ::open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return descriptor_ >= 0;
+  });
 }
 
 OutputFile::~OutputFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+template <typename Make>
+void OutputFile::name_temporary(const char* what, Make make) {
+  const std::string stem = "." + path_.filename().string() + "." + std::to_string(::getpid()) + "-";
+  // A file of this name can be there only if a killed process of the same number left it.
+  for (int attempt = 0;; ++attempt) {
+    const std::filesystem::path name = path_.parent_path() / (stem + std::to_string(attempt) + ".tmp");
+    if (make(name.c_str())) {
+      temporary_ = name;
+      return;
+    }
+    if (errno != EINTR && (errno != EEXIST || attempt >= 1000)) fail(what);
+  }
 }
 
 void OutputFile::fail(const char* what) const {
@@ -75,12 +97,17 @@ void OutputFile::overwrite_start(std::span<const std::byte> bytes) {
 void OutputFile::commit() {
   flush();
   if (::fsync(descriptor_) != 0) fail("can't be written to disk");
+  if (temporary_.empty()) {  // linkat(2) replaces nothing, rename(2) does
+    const std::string nameless = "/proc/self/fd/" + std::to_string(descriptor_);
+    name_temporary("can't be given a name", [&nameless](const char* name) {
+      return ::linkat(AT_FDCWD, nameless.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+    });
+  }
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("can't be given its name");
   ::close(descriptor_);
   descriptor_ = -1;
   // The new name survives a power cut once the folder is on disk; some file systems can't sync folders.
-  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
-  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int directory = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) return;
   ::fsync(directory);
   ::close(directory);

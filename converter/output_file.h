@@ -11,12 +11,13 @@
 
 namespace octobert {
 
-// Writes a temporary file beside `path`, which commit() gives its name. Throws Error(kIo) naming file and reason, also
-// where `path` is there and no regular file (a folder, a device, a pipe).
+// Writes a file without a name (open(2), O_TMPFILE), or where the file system has none a temporary one beside `path`,
+// which commit() gives its name: a process that is killed before leaves nothing behind, or the temporary file. Throws
+// Error(kIo) naming file and reason, also where `path` is there and no regular file (a folder, a device, a pipe).
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);
-  // Removes the temporary file if it was not committed.
+  // Nothing is left if it was not committed.
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -29,10 +30,13 @@ class OutputFile {
 
  private:
   [[noreturn]] void fail(const char* what) const;
+  // Makes a temporary name beside path_: tries names with make(name), which gives false and errno, until one is free.
+  template <typename Make>
+  void name_temporary(const char* what, Make make);
   void flush();
   void write_all(std::span<const std::byte> bytes);
 
-  std::filesystem::path path_, temporary_;
+  std::filesystem::path path_, temporary_;  // temporary_: empty while the file has no name
   int descriptor_ = -1;
   std::vector<std::byte> pending_;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "converter/json.h"
+#include "converter/provenance.h"
 #include "kernels/layout.h"
 #include "octobert/error.h"
 
@@ -113,6 +114,8 @@ Policy parse_policy(std::string_view json_text, const std::string& source) {
       for (const auto& [name, entry] : value.items()) {
         policy.certificate.emplace(name, text(entry, source, "certificate." + name));
       }
+    } else if (key == "certificate_of") {
+      policy.certificate_of = text(value, source, key);
     } else {
       throw Error(ErrorCode::kFormat, fmt::format("{}: unknown field '{}'", source, key));
     }
@@ -139,7 +142,15 @@ std::string policy_json(const Policy& policy) {
     if (settings.hold_out > 0) json["calibration"]["hold_out"] = settings.hold_out;
   }
   for (const auto& [key, value] : policy.certificate) json["certificate"][key] = value;
+  if (!policy.certificate_of.empty()) json["certificate_of"] = policy.certificate_of;
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string certificate_subject(const Policy& policy, const std::string& checkpoint_sha256) {
+  Policy bare = policy;
+  bare.certificate.clear();
+  bare.certificate_of.clear();
+  return sha256_of(checkpoint_sha256 + "\n" + policy_json(bare));
 }
 
 }  // namespace octobert::converter

@@ -7,7 +7,9 @@
 //    "products": {"layer.0.qkv": "static", "layer.0.scores": "static", ..., "classifier": "float"},
 //    "calibration": {"texts": "builtin" or a SHA-256, "samples": 512, "observer": "mse", "smooth_quant": 0.5,
 //                    "equalize": true, "gptq": true, "bias_correction": true, "hold_out": 4},   optional, and each
-//    "certificate": {"key": "value", ...}}         optional: goes into the packed file
+//    "certificate": {"key": "value", ...},         optional: goes into the packed file
+//    "certificate_of": "..."}                      optional: certificate_subject of what was measured; of anything else
+//                                                  the certificate is left out
 #ifndef OCTOBERT_CONVERTER_POLICY_H_
 #define OCTOBERT_CONVERTER_POLICY_H_
 
@@ -29,6 +31,7 @@ struct Policy {
   std::optional<CalibrationSettings> calibration;
   std::string calibration_texts;                   // as CalibrationTexts::source; empty: not said
   std::map<std::string, std::string> certificate;  // goes into the packed file's quantization report
+  std::string certificate_of;                      // empty: not said
 };
 
 // "float", "weight-only", "dynamic", "static", "weight-only-int4", "weight-only-codebook" (format::scheme_name).
@@ -43,6 +46,9 @@ std::string group_size_rule();
 Policy read_policy(const std::filesystem::path& path);
 Policy parse_policy(std::string_view json, const std::string& source);
 std::string policy_json(const Policy& policy);  // ends in a newline; the same policy gives the same bytes
+// What a certificate speaks of: SHA-256 of the line of the checkpoint's (SourceHashes::combined) and the policy without
+// its certificate.
+std::string certificate_subject(const Policy& policy, const std::string& checkpoint_sha256);
 
 }  // namespace octobert::converter
 

@@ -73,8 +73,15 @@ std::string texts_for(const Plan& plan, const Policy* policy, const CalibrationO
 }
 
 // What was measured of one model says nothing of another: its certificate goes.
-void drop_certificate_of_another(const Policy* policy, Preparation& result) {
-  if (policy == nullptr) return;
+void drop_certificate(Preparation& result) {
+  if (result.policy->certificate.empty()) return;
+  result.warnings.push_back("the policy's certificate is left out of the file");
+  result.policy->certificate.clear();
+}
+
+void check_calibration(Preparation& result) {
+  if (!result.policy) return;
+  const Policy* policy = &*result.policy;
   const std::string& texts = result.calibration->source;
   if (!policy->calibration_texts.empty() && policy->calibration_texts != texts) {
     result.warnings.push_back(fmt::format(
@@ -87,8 +94,7 @@ void drop_certificate_of_another(const Policy* policy, Preparation& result) {
   } else {
     return;
   }
-  if (!result.certificate.empty()) result.warnings.push_back("the policy's certificate is left out of the file");
-  result.certificate.clear();
+  drop_certificate(result);
 }
 
 }  // namespace
@@ -115,11 +121,13 @@ Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options,
                     Executor& executor) {
   const uint32_t layer_count = checkpoint.config().layer_count;
   Preparation result;
-  std::optional<Policy> read;
-  if (inputs.policy == nullptr && !options.policy.empty()) read = read_policy(options.policy);
-  const Policy* policy = read ? &*read : inputs.policy;
+  if (inputs.policy != nullptr) {
+    result.policy = *inputs.policy;
+  } else if (!options.policy.empty()) {
+    result.policy = read_policy(options.policy);
+  }
+  const Policy* policy = result.policy ? &*result.policy : nullptr;
   result.plan = policy ? make_plan(*policy, layer_count) : make_plan(options.scheme, layer_count, options.group_size);
-  if (policy != nullptr) result.certificate = policy->certificate;
   const std::string texts = inputs.calibration ? "" : texts_for(result.plan, policy, options.calibration);
   if (inputs.calibration == nullptr && texts.empty()) return result;
   result.settings = resolve_settings(result.plan, policy, options.calibration, !checkpoint.quantization().empty());
@@ -129,8 +137,15 @@ Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options,
         run_calibration(checkpoint.folder(), options, texts, *result.settings, executor, result.warnings));
     result.calibration = result.own.get();
   }
-  drop_certificate_of_another(policy, result);
+  check_calibration(result);
   return result;
+}
+
+void Preparation::check_certificate(const std::string& checkpoint_sha256) {
+  if (!policy || policy->certificate.empty() || policy->certificate_of.empty()) return;
+  if (certificate_subject(*policy, checkpoint_sha256) == policy->certificate_of) return;
+  warnings.emplace_back("the policy was changed since it was tuned, or was tuned for another checkpoint");
+  drop_certificate(*this);
 }
 
 std::string Preparation::describe() const {
@@ -163,7 +178,9 @@ std::vector<std::string> Preparation::strings() const {
     add("calibration.bias_correction", yes_no(settings->bias_correction));
     if (settings->hold_out > 0) add("calibration.hold_out", std::to_string(settings->hold_out));
   }
-  for (const auto& [key, value] : certificate) add("certificate." + key, value);
+  if (policy) {
+    for (const auto& [key, value] : policy->certificate) add("certificate." + key, value);
+  }
   return strings;
 }
 

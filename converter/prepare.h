@@ -3,7 +3,6 @@
 #ifndef OCTOBERT_CONVERTER_PREPARE_H_
 #define OCTOBERT_CONVERTER_PREPARE_H_
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "converter/checkpoint.h"
 #include "converter/convert.h"
 #include "converter/plan.h"
+#include "converter/policy.h"
 #include "converter/settings.h"
 
 namespace octobert::converter {
@@ -22,7 +22,11 @@ struct Preparation {
   const Calibration* calibration = nullptr;     // `own`, or the caller's
   std::unique_ptr<Calibration> own;
   std::vector<std::string> warnings;
-  std::map<std::string, std::string> certificate;  // of the policy
+  std::optional<Policy> policy;  // its certificate is dropped as soon as it speaks of something else
+
+  // The checkpoint's SourceHashes::combined, which may be known late: drops a certificate of another checkpoint, or of
+  // a policy that was changed since.
+  void check_certificate(const std::string& checkpoint_sha256);
 
   // For people: "512 texts, 13,402 tokens, observer mse, SmoothQuant 0.5, GPTQ".
   std::string describe() const;

@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 
+#include "converter/checkpoint.h"
 #include "converter/input_file.h"
 #include "octobert/error.h"
 
@@ -36,6 +37,12 @@ class Sha256 {
 
 }  // namespace
 
+std::string sha256_of(std::string_view bytes) {
+  Sha256 hash;
+  hash.update(bytes.data(), bytes.size());
+  return hash.finish();
+}
+
 std::string sha256_of_file(const std::filesystem::path& path) {
   const InputFile file(path);
   constexpr uint64_t kChunk = uint64_t{1} << 20;
@@ -47,6 +54,16 @@ std::string sha256_of_file(const std::filesystem::path& path) {
     hash.update(buffer.data(), bytes);
   }
   return hash.finish();
+}
+
+std::vector<std::string> source_files(const Checkpoint& checkpoint) {
+  std::vector<std::string> names = checkpoint.files();
+  for (const char* name :
+       {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
+    std::error_code error;
+    if (std::filesystem::is_regular_file(checkpoint.folder() / name, error)) names.emplace_back(name);
+  }
+  return names;
 }
 
 SourceHashes hash_sources(const std::filesystem::path& folder, std::vector<std::string> names) {

@@ -6,11 +6,15 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace octobert::converter {
 
+class Checkpoint;
+
+std::string sha256_of(std::string_view bytes);                  // lower-case hex
 std::string sha256_of_file(const std::filesystem::path& path);  // lower-case hex; Error(kIo)
 
 // Files by the name that the listing gives them, sorted by it.
@@ -21,6 +25,8 @@ struct SourceHashes {
   // gives the same.
   std::string combined;
 };
+// Names in the folder of everything that a conversion reads.
+std::vector<std::string> source_files(const Checkpoint& checkpoint);
 SourceHashes hash_sources(const std::filesystem::path& folder, std::vector<std::string> names);
 
 // Key, value, key, value ...: the provenance section.

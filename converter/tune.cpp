@@ -11,6 +11,7 @@
 
 #include "converter/convert.h"
 #include "converter/prepare.h"
+#include "converter/provenance.h"
 #include "converter/report_fill.h"
 #include "converter/tune_model.h"
 #include "converter/tune_search.h"
@@ -207,19 +208,29 @@ class Tuner {
                        std::count_if(choice.begin(), choice.end(), [](size_t o) { return o != 0; }), choice.size()));
       return judge(options_, tuned_->evaluate(plan_of(choice)));
     });
-    bool met = search.run(kMostTrials);
-    // What was tuned on is no proof: where the budget does not hold on the rest, more is rolled back.
-    const auto holds_elsewhere = [&] {
-      step("check", "held-out texts");
-      ++looks_;
-      return judge(options_, held_out_->evaluate(plan_of(search.choice()))).holds;
-    };
-    if (met) met = holds_elsewhere();
-    while (looks_ > 0 && !met && search.roll_back_further()) met = search.verdict().holds && holds_elsewhere();
-    result_.met = met;
+    if (search.run(kMostTrials)) result_.met = hold_elsewhere(search);
     result_.trials = trial;
     choice_ = search.choice();
     add_steps(search);
+  }
+
+  // What was tuned on is no proof: where the budget does not hold on the held-out texts, more is rolled back. If it
+  // never holds, the search is left at the choice that came closest there.
+  bool hold_elsewhere(TuneSearch& search) {
+    Choice best = search.choice();
+    double best_margin = -std::numeric_limits<double>::infinity();
+    do {
+      if (!search.verdict().holds) continue;
+      step("check", "held-out texts");
+      ++looks_;
+      const Verdict verdict = judge(options_, held_out_->evaluate(plan_of(search.choice())));
+      if (verdict.holds) return true;
+      if (verdict.margin <= best_margin) continue;
+      best_margin = verdict.margin;
+      best = search.choice();
+    } while (search.roll_back_further());
+    search.choose(std::move(best));
+    return false;
   }
 
   void add_steps(const TuneSearch& search) {
@@ -262,6 +273,8 @@ class Tuner {
     result_.policy.calibration = settings_;
     result_.policy.calibration_texts = calibration_->source;
     result_.policy.certificate = certificate();
+    result_.policy.certificate_of =
+        certificate_subject(result_.policy, hash_sources(folder_, source_files(checkpoint_)).combined);
     step("write", "packed file");
     ConvertOptions convert = options_.convert;
     convert.progress = {};

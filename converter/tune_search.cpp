@@ -130,6 +130,11 @@ bool TuneSearch::roll_back_further() {
   return false;
 }
 
+void TuneSearch::choose(Choice choice) {
+  measure(choice);
+  choice_ = std::move(choice);
+}
+
 std::vector<TuneMove> TuneSearch::rollbacks() const {
   std::vector<TuneMove> moves;
   for (const TuneMove& move : order_) {

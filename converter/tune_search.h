@@ -59,6 +59,8 @@ class TuneSearch {
   bool run(size_t max_trials);
   // One more move that removes harm from choice(): false if there is none. For a budget that does not hold elsewhere.
   bool roll_back_further();
+  // Goes back to one of its choices.
+  void choose(Choice choice);
 
   const Choice& choice() const { return choice_; }  // the best that was found, in the budget or not
   const Verdict& verdict() const { return measured_.at(choice_); }

@@ -164,6 +164,32 @@ TEST_F(Calibrated, APolicyIsTheSchemesSame) {
   EXPECT_EQ(policy_json(parse_policy(policy_json(policy), "p")), policy_json(policy));
 }
 
+TEST_F(Calibrated, ACertificateSpeaksOfOneCheckpointAndOnePolicy) {
+  ConvertOptions o;
+  o.policy = folder_ / "policy.json";
+  const ConvertReport plain = convert(folder_.path(), folder_ / "m.octo");
+  Policy policy = make_policy(make_plan("dynamic", 2));
+  policy.certificate = {{"budget", "agreement 0.996"}};
+  policy.certificate_of = certificate_subject(policy, plain.source_sha256);
+  const auto carried = [&](const Policy& written) {
+    write_file(folder_ / "policy.json", policy_json(written));
+    const std::vector<std::string> warnings = convert_with(o).warnings;
+    const bool warned = std::any_of(warnings.begin(), warnings.end(),
+                                    [](const std::string& w) { return holds(w, "certificate is left out"); });
+    const bool there = report_section().contains("certificate.budget");
+    EXPECT_NE(warned, there);
+    return there;
+  };
+  EXPECT_TRUE(carried(policy));
+  Policy edited = policy;
+  edited.products["layer.1.ffn2"] = Scheme::kWeightOnly;
+  EXPECT_FALSE(carried(edited));
+  TinyCheckpoint other;
+  other.set("classifier.bias", 0, 1);
+  other.write(folder_.path());
+  EXPECT_FALSE(carried(policy));
+}
+
 TEST_F(Calibrated, AnyMixOfSchemes) {
   write_file(folder_ / "policy.json", R"({"format": 1, "default": "dynamic", "group_size": 8, "products": {
     "layer.0.qkv": "static", "layer.0.scores": "static", "layer.0.context": "static", "layer.0.ffn1": "weight-only",
@@ -233,9 +259,16 @@ TEST_F(Calibrated, TextsThatAreRefused) {
   refused_texts("a.txt", "", ErrorCode::kFormat, "no text to calibrate on");
   refused_texts("a.txt", "\n  \n\t\r\n", ErrorCode::kFormat, "no text to calibrate on");
   refused_texts("a.txt", "yes\nthe marta\n", ErrorCode::kInvalidInput, "expected 64 or more");
-  refused_texts("a.txt", std::string("\xff\xfet\0h\0e\0", 8), ErrorCode::kFormat, "line 1: not UTF-8");
+  const std::string utf16("\xff\xfet\0h\0e\0", 8);
+  for (const char* name : {"a.txt", "a.jsonl", "a.json", "a.tsv"}) {
+    refused_texts(name, utf16, ErrorCode::kFormat, "line 1: not UTF-8");
+    refused_texts(name, utf16, ErrorCode::kFormat, "looks like UTF-16");
+    refused_texts(name, "\"fine\"\t\"O\"\n" + utf16.substr(2), ErrorCode::kFormat, "looks like UTF-16");
+  }
   refused_texts("a.txt", "fine\nna\xefve\n", ErrorCode::kFormat, "line 2: not UTF-8");
-  refused_texts("a.jsonl", "{\"text\": \"yes\"}\n{\"txt\": 1}\n", ErrorCode::kFormat, "line 2: expected a JSON string");
+  for (const char* name : {"a.jsonl", "a.json"}) {
+    refused_texts(name, "{\"text\": \"yes\"}\n{\"txt\": 1}\n", ErrorCode::kFormat, "line 2: expected a JSON string");
+  }
   refused_texts("a.tsv", "marta\n", ErrorCode::kFormat, "expected a token, a tab and a label");
   ConvertOptions o = options("static");
   o.calibration.texts = "/absent.txt";

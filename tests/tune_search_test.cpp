@@ -145,6 +145,9 @@ TEST(TuneSearch, FurtherThanTheBudgetAsksForUntilNothingIsLeft) {
   }
   EXPECT_EQ(steps, 4U);
   EXPECT_EQ(last, 0);
+  search.choose({0, 3});
+  EXPECT_EQ(search.choice(), (Choice{0, 3}));
+  EXPECT_EQ(search.rollbacks().size(), 1U);
 }
 
 TEST(TuneSearch, AtMostSoManyTrials) {
