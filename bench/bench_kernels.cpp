@@ -33,7 +33,7 @@ namespace {
 
 using namespace octobert;
 
-constexpr int kHidden = 768, kIntermediate = 3072, kHeadDim = 64, kLayers = 12;
+constexpr int kHidden = 768, kIntermediate = 3072, kHeadDim = 64, kLayers = 12, kGroup = 32;
 constexpr double kPeakSeconds = 0.1;
 
 std::minstd_rand random_bits(1);
@@ -171,6 +171,8 @@ void product(benchmark::State& state, const KernelTable& table, int m, int n, in
 }
 
 // One head; the share counts the useful multiply-accumulates, softmax and packing are the rest.
+void report_attention(benchmark::State& state, int s, double peak) { report(state, 2.0 * s * s * kHeadDim, peak); }
+
 void attention(benchmark::State& state, const KernelTable& table, int s, bool floats, double peak) {
   const size_t tokens = Product::size(s);
   Array<float> qkv(tokens * 3 * kHeadDim), out(tokens * kHeadDim);
@@ -188,7 +190,35 @@ void attention(benchmark::State& state, const KernelTable& table, int s, bool fl
                               .row_begin = 0,
                               .row_end = s};
   for (auto _ : state) (floats ? table.attention_f32 : table.attention_s8)(args);
-  report(state, 2.0 * s * s * kHeadDim, peak);
+  report_attention(state, s, peak);
+}
+
+void attention_static(benchmark::State& state, const KernelTable& table, int s, double peak) {
+  const size_t tokens = Product::size(s);
+  Array<uint8_t> qkv(tokens * 3 * kHeadDim), out(tokens * kHeadDim);
+  Array<float> v_scale(kHeadDim), inv(kHeadDim);
+  qkv.fill(1, 255);
+  v_scale.fill(0.01f, 0.02f);
+  inv.fill(50, 100);
+  AlignedBuffer memory(attention_scratch_bytes(tokens, kHeadDim));
+  const AttentionStaticArgs args = {.q = qkv.data(),
+                                    .k = qkv.data() + kHeadDim,
+                                    .v = qkv.data() + 2 * kHeadDim,
+                                    .ld = 3 * kHeadDim,
+                                    .score_factor = 1e-4f,
+                                    .v_scale = v_scale.data(),
+                                    .dst = nullptr,
+                                    .ldd = 0,
+                                    .scratch = memory.data(),
+                                    .s = s,
+                                    .head_dim = kHeadDim,
+                                    .row_begin = 0,
+                                    .row_end = s,
+                                    .dst_q = out.data(),
+                                    .ldq = kHeadDim,
+                                    .inv = inv.data()};
+  for (auto _ : state) table.attention_static(args);
+  report_attention(state, s, peak);
 }
 
 void layer_norm(benchmark::State& state, const KernelTable& table, int m) {
@@ -230,6 +260,23 @@ void quantize_rows(benchmark::State& state, const KernelTable& table, int m) {
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * m * kIntermediate);
 }
 
+void quantize_static(benchmark::State& state, const KernelTable& table, int m) {
+  Rows rows(m);
+  Array<float> inv(kIntermediate);
+  inv.fill(50, 100);
+  for (auto _ : state) {
+    table.quantize_static({.src = rows.f32.data(),
+                           .lds = kIntermediate,
+                           .inv = inv.data(),
+                           .zero_point = -100,
+                           .dst = rows.q.data(),
+                           .ldd = kIntermediate,
+                           .m = m,
+                           .k = kIntermediate});
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * m * kIntermediate);
+}
+
 void activate(benchmark::State& state, const KernelTable& table, Activation activation) {
   Array<float> x(kIntermediate), y(kIntermediate);
   x.fill(-4, 4);
@@ -237,10 +284,29 @@ void activate(benchmark::State& state, const KernelTable& table, Activation acti
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * kIntermediate);
 }
 
-void unpack_panel(benchmark::State& state, const KernelTable& table) {
-  Array<int8_t> panel(packed_s8_panel_bytes(kHidden));
-  Array<float> out(packed_f32_panel_floats(kHidden));
-  for (auto _ : state) table.unpack_panel(panel.data(), kHidden, out.data());
+// A panel of weights as `weights` to floats.
+enum class Stored { kInt8, kInt4, kCodebook };
+void unpack_panel(benchmark::State& state, const KernelTable& table, Stored weights) {
+  Array<uint8_t> panel(packed_s8_panel_bytes(kHidden));  // int4 takes half of it
+  Array<float> out(packed_f32_panel_floats(kHidden)), scale(kHidden / kGroup * kPanelWidth), codebook(16);
+  for (auto _ : state) {
+    switch (weights) {
+      case Stored::kInt8:
+        table.unpack_panel(reinterpret_cast<const int8_t*>(panel.data()), kHidden, out.data());
+        break;
+      case Stored::kInt4:
+        table.unpack_panel_s4({.panel = panel.data(),
+                               .k = kHidden,
+                               .group_scale = scale.data(),
+                               .group_stride = kPanelWidth,
+                               .group_size = kGroup,
+                               .dst = out.data()});
+        break;
+      case Stored::kCodebook:
+        table.unpack_panel_codebook(panel.data(), kHidden, codebook.data(), out.data());
+        break;
+    }
+  }
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * kHidden * kPanelWidth);
 }
 
@@ -315,11 +381,18 @@ void add_all(const KernelTable& t) {
           [&t, s, f, peak](benchmark::State& state) { attention(state, t, s, f, peak); });
     }
   }
+  for (const int s : {16, 128, 512}) {
+    add("attention_static/" + std::to_string(s),
+        [&t, s, integers](benchmark::State& state) { attention_static(state, t, s, integers); });
+  }
   add("layer_norm/128", [&t](benchmark::State& s) { layer_norm(s, t, 128); });
   add("quantize_rows/128", [&t](benchmark::State& s) { quantize_rows(s, t, 128); });
+  add("quantize_static/128", [&t](benchmark::State& s) { quantize_static(s, t, 128); });
   add("gelu", [&t](benchmark::State& s) { activate(s, t, Activation::kGelu); });
   add("gelu_tanh", [&t](benchmark::State& s) { activate(s, t, Activation::kGeluTanh); });
-  add("unpack_panel", [&t](benchmark::State& s) { unpack_panel(s, t); });
+  add("unpack_panel", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kInt8); });
+  add("unpack_panel_s4", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kInt4); });
+  add("unpack_panel_codebook", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kCodebook); });
 }
 
 }  // namespace
