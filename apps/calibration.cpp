@@ -1,6 +1,10 @@
 #include "apps/calibration.h"
 
+#include <fmt/format.h>
+
 #include <string>
+
+#include "converter/calibrate.h"
 
 namespace octobert::apps {
 namespace {
@@ -19,9 +23,11 @@ void add_switch(CLI::App& command, const std::string& name, std::optional<bool>&
 void add_calibration_options(CLI::App& command, CalibrationOptions& options) {
   constexpr const char* kGroup = "Calibration";
   command
-      .add_option("--calibrate", options.texts,
-                  "Texts like those that the model will see, without labels: lines, .jsonl, or CoNLL (.tsv, .conll); "
-                  "\"builtin\": some of our own in several languages")
+      .add_option(
+          "--calibrate", options.texts,
+          fmt::format("Texts like those that the model will see, without labels: lines, JSON lines ({}), or CoNLL "
+                      "({}); \"builtin\": some of our own in several languages",
+                      fmt::join(converter::kJsonLinesEndings, ", "), fmt::join(converter::kConllEndings, ", ")))
       ->type_name("F|builtin");
   command.add_option("--samples", options.samples, "How many of them to use, evenly over the file (512)")
       ->check(CLI::Range(1, 1000000).description(""))

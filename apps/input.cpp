@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "apps/command.h"
+#include "converter/json.h"
 #include "octobert/error.h"
 
 namespace octobert::apps {
@@ -286,10 +287,17 @@ bool TextReader::next_line(std::vector<InputText>& batch, bool wait) {
     }
     // In JSON lines an empty line holds no value; elsewhere it is a text, the empty one.
     if (options_.jsonl && line.find_first_not_of(" \t") == line.npos) continue;
+    check_line(line);
     batch.push_back(parse_line(line, options_, policy_, lines_->origin()));
     return true;
   }
   return false;
+}
+
+void TextReader::check_line(std::string_view line) const {
+  if (!options_.refuse_utf16) return;
+  const std::string_view why = converter::signs_of_utf16(line);
+  if (!why.empty()) throw Error(ErrorCode::kInvalidInput, fmt::format("{}: {}", lines_->origin(), why));
 }
 
 }  // namespace octobert::apps

@@ -28,7 +28,8 @@ struct InputOptions {
   std::vector<std::string> documents;  // each file is one text
   bool jsonl = false;
   bool words = false;
-  bool pairs = false;  // take {"text", "pair"}
+  bool pairs = false;         // take {"text", "pair"}
+  bool refuse_utf16 = false;  // lines of files with its signs (converter::signs_of_utf16) are a fault
 
   LineFormat format() const { return jsonl ? LineFormat::kJson : words ? LineFormat::kWords : LineFormat::kText; }
 };
@@ -95,6 +96,7 @@ class TextReader {
  private:
   bool next_one(std::vector<InputText>& batch, bool wait);  // false if there is none (without waiting)
   bool next_line(std::vector<InputText>& batch, bool wait);
+  void check_line(std::string_view line) const;
 
   const InputOptions options_;
   const InvalidUtf8 policy_;

@@ -16,8 +16,10 @@ void add_report_options(CLI::App& command, ReportOptions& options) {
 }
 
 void check_report_options(const ReportOptions& options) {
-  if (!options.html.empty()) converter::check_report_folder(options.html);
-  if (!options.tensorboard.empty()) converter::check_report_folder(options.tensorboard);
+  if (!options.html.empty()) converter::check_report_folder(options.html, converter::kReportFile);
+  if (!options.tensorboard.empty()) {
+    converter::check_report_folder(options.tensorboard, converter::kTensorboardFile);
+  }
 }
 
 void write_reports(const ReportOptions& options, const converter::ReportData& report) {

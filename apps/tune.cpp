@@ -13,6 +13,7 @@
 #include "apps/output.h"
 #include "apps/progress.h"
 #include "apps/report.h"
+#include "converter/calibrate.h"
 #include "converter/output_file.h"
 
 namespace octobert::apps {
@@ -125,7 +126,10 @@ Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if no cho
 written then but what --keep-best asks for.)";
 
 void add_budget(CLI::App& command, TuneFlags& flags) {
-  command.add_option("--text", flags.texts, "Texts like those that the model will see: lines, or .jsonl")
+  command
+      .add_option("--text", flags.texts,
+                  fmt::format("Texts like those that the model will see: lines, or JSON lines ({})",
+                              fmt::join(converter::kJsonLinesEndings, ", ")))
       ->type_name("F");
   auto* conll =
       command.add_option("--conll", flags.conll, "Sentences with labels: WORD TAB LABEL, an empty line after each")

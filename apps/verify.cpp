@@ -46,6 +46,7 @@ Source read_texts(const std::string& path, bool jsonl) {
   InputOptions input;
   input.files = {path};
   input.jsonl = jsonl;
+  input.refuse_utf16 = true;
   TextReader reader(input, InvalidUtf8::kReplace);
   std::vector<InputText> batch;
   while (reader.next(batch)) {
@@ -54,10 +55,16 @@ Source read_texts(const std::string& path, bool jsonl) {
   return source;
 }
 
-std::vector<Source> read_sources(const VerifyOptions& options, const Engine& engine) {
+// warnings: those about the files are added.
+std::vector<Source> read_sources(const VerifyOptions& options, const Engine& engine,
+                                 std::vector<std::string>& warnings) {
   std::vector<Source> sources;
   for (const std::string& path : options.texts) sources.push_back(read_texts(path, options.jsonl));
-  for (const std::string& path : options.conll) sources.push_back({path, {}, converter::read_conll(path)});
+  for (const std::string& path : options.conll) {
+    sources.push_back({path, {}, converter::read_conll(path)});
+    std::string warning = converter::check_labels(path, sources.back().sentences, engine.labels());
+    if (!warning.empty()) warnings.push_back(std::move(warning));
+  }
   if (sources.empty()) {
     Source vectors{"test vectors", {}, {}};
     for (const TestVectorView& vector : read_test_vectors(EngineAccess::file(engine))) {
@@ -104,13 +111,16 @@ struct Compared {
   Comparison all;
   std::vector<std::pair<std::string, Comparison>> files;
   std::vector<std::vector<ClippedShare>> clipped;  // of each file
+  std::vector<std::string> warnings;
 };
 
 // report: its parts that come of the comparison are filled in.
 Compared compare(const VerifyOptions& options, const Engine& engine, converter::ReportData& report) {
-  const std::vector<Source> sources = read_sources(options, engine);
-  const converter::FloatModel reference(options.checkpoint, options.open);
   Compared result;
+  const std::vector<Source> sources = read_sources(options, engine, result.warnings);
+  for (const std::string& warning : result.warnings) print_message("warning: " + warning);
+  report.warnings = result.warnings;
+  const converter::FloatModel reference(options.checkpoint, options.open);
   Progress bar(options.quiet || options.json);
   std::vector<ClippedShare> before = engine.clipped();
   for (const Source& source : sources) {
@@ -180,6 +190,7 @@ std::string compared_text(const Compared& compared) {
 }
 
 void add_compared(const Compared& compared, Json& json) {
+  json["warnings"] = compared.warnings;
   json.update(comparison_json(compared.all));
   for (const auto& [name, comparison] : compared.files) {
     Json file = {{"file", name}};
@@ -260,8 +271,8 @@ Every checksum is checked and the file's own test vectors are replayed: ids and 
 --against the float model of the checkpoint runs beside it; words are compared by the label of their first piece,
 entities by exact span and type (I-X after O or another type opens one). The signal-to-quantization-noise ratios are
 those of the first file. --json: fractions of 1, for all files and for each:
-  {"vectors","vector_mismatches","agreement","entity_agreement","kl_divergence","float":{"f1",...},"model":{"f1",...},
-   "paired":{"lost","gained","mcnemar_p"},"files":[{...,"clipped":{...}}],"sqnr_db":{...}}
+  {"vectors","vector_mismatches","warnings":[...],"agreement","entity_agreement","kl_divergence",
+   "float":{"f1",...},"model":{"f1",...},"paired":{"lost","gained","mcnemar_p"},"files":[{...,"clipped":{...}}],"sqnr_db":{...}}
 
 Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if a test vector comes out different, or a
 file's agreement is below --min-agreement.)";

@@ -11,7 +11,6 @@
 #include "converter/provenance.h"
 #include "engine/engine_access.h"
 #include "octobert/error.h"
-#include "tokenizer/utf8.h"
 
 namespace octobert::converter {
 namespace {
@@ -27,14 +26,9 @@ std::string text_of_json(std::string_view line, const std::string& where) {
   throw Error(ErrorCode::kFormat, where + ": expected a JSON string or an object with a string \"text\"");
 }
 
-void require_utf8(std::string_view text, const std::string& where) {
-  if (utf8::find_invalid_utf8(text) == text.size()) return;
-  throw Error(ErrorCode::kFormat, where + ": not UTF-8 (convert the file, or name another)");
-}
-
 CalibrationTexts read_lines(const std::string& file, bool json) {
   CalibrationTexts texts;
-  const std::string content = read_text_file(file, kMaxFileBytes);
+  const std::string content = read_utf8_file(file, kMaxFileBytes);
   size_t number = 1;
   for (size_t begin = 0; begin < content.size(); ++number) {
     const size_t end = std::min(content.find('\n', begin), content.size());
@@ -43,7 +37,6 @@ CalibrationTexts read_lines(const std::string& file, bool json) {
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     const std::string where = fmt::format("{}: line {}", file, number);
-    require_utf8(line, where);
     texts.texts.push_back({{json ? text_of_json(line, where) : std::string(line)}, {}});
   }
   return texts;
@@ -53,12 +46,12 @@ CalibrationTexts read_words(const std::string& file) {
   CalibrationTexts texts;
   texts.by_words = true;
   texts.texts = read_conll(file);
-  for (size_t i = 0; i < texts.texts.size(); ++i) {
-    for (const std::string& word : texts.texts[i].words) {
-      require_utf8(word, fmt::format("{}: sentence {}", file, i + 1));
-    }
-  }
   return texts;
+}
+
+bool ends_with_one_of(const std::string& file, std::span<const std::string_view> endings) {
+  const std::string extension = std::filesystem::path(file).extension().string();
+  return std::find(endings.begin(), endings.end(), extension) != endings.end();
 }
 
 size_t window(const Engine& model) {
@@ -130,9 +123,8 @@ CalibrationTexts read_calibration_texts(const std::string& file) {
     texts.source = file;
     return texts;
   }
-  const std::string extension = std::filesystem::path(file).extension().string();
-  const bool by_words = extension == ".tsv" || extension == ".conll" || extension == ".bio" || extension == ".iob";
-  texts = by_words ? read_words(file) : read_lines(file, extension == ".jsonl" || extension == ".json");
+  const bool by_words = ends_with_one_of(file, kConllEndings);
+  texts = by_words ? read_words(file) : read_lines(file, ends_with_one_of(file, kJsonLinesEndings));
   if (texts.texts.empty()) throw Error(ErrorCode::kFormat, file + ": there is no text to calibrate on");
   texts.source = sha256_of_file(file);
   return texts;

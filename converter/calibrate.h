@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "converter/evaluate.h"
@@ -25,8 +26,11 @@ struct CalibrationTexts {
   std::vector<std::string> warnings;
 };
 
-// "builtin", or a file: .tsv, .conll, .bio, .iob are CoNLL's form (read_conll), .jsonl and .json hold an object with
-// "text" or a string a line, everything else a text a line. Empty lines do not count.
+// What a file's name says about its form; everything else has a text a line. Help and messages name the same.
+inline constexpr std::string_view kConllEndings[] = {".tsv", ".conll", ".bio", ".iob"};  // read_conll
+inline constexpr std::string_view kJsonLinesEndings[] = {".jsonl", ".json"};  // a line: an object with "text", a string
+
+// "builtin", or a file, in the form that its name says. Empty lines do not count.
 // Throws Error(kIo); Error(kFormat) for a file without text, or that is not UTF-8, naming the line.
 CalibrationTexts read_calibration_texts(const std::string& file);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "converter/json.h"
 #include "octobert/error.h"
@@ -59,10 +60,26 @@ void append(const Encodings& encodings, size_t words, EncodedTexts& out) {
   }
 }
 
+std::set<std::string_view> types_of(std::span<const std::string> labels) {
+  std::set<std::string_view> types;
+  for (const std::string& label : labels) {
+    if (const Tag tag = parse_tag(label); !tag.type.empty()) types.insert(tag.type);
+  }
+  return types;
+}
+
+// "B-DRUG, I-DRUG", "B-A, B-B, B-C, B-D, B-E and 7 more".
+std::string some_of(const std::set<std::string_view>& names) {
+  constexpr size_t kMost = 5;  // what a message of one line has room for
+  const auto end = std::next(names.begin(), static_cast<ptrdiff_t>(std::min(names.size(), kMost)));
+  const std::string first = fmt::format("{}", fmt::join(names.begin(), end, ", "));
+  return names.size() <= kMost ? first : fmt::format("{} and {} more", first, names.size() - kMost);
+}
+
 }  // namespace
 
 std::vector<Sentence> read_conll(const std::filesystem::path& path) {
-  const std::string text = read_text_file(path, kMaxCorpusBytes);
+  const std::string text = read_utf8_file(path, kMaxCorpusBytes);
   std::vector<Sentence> sentences;
   Sentence sentence;
   const auto finish_sentence = [&] {
@@ -89,6 +106,34 @@ std::vector<Sentence> read_conll(const std::filesystem::path& path) {
   }
   finish_sentence();
   return sentences;
+}
+
+std::string check_labels(const std::string& file, std::span<const Sentence> sentences,
+                         std::span<const std::string> model_labels) {
+  const std::set<std::string_view> known = types_of(model_labels);
+  std::set<std::string_view> unknown_labels;
+  size_t entities = 0, unknown = 0;
+  for (const Sentence& sentence : sentences) {
+    for (const std::string& label : sentence.labels) {
+      const Tag tag = parse_tag(label);
+      if (!tag.type.empty() && !known.contains(tag.type)) unknown_labels.insert(label);
+    }
+    const std::vector<std::string_view> labels(sentence.labels.begin(), sentence.labels.end());
+    for (const EntitySpan& span : entity_spans(labels)) {
+      ++entities;
+      unknown += known.contains(span.type) ? 0 : 1;
+    }
+  }
+  if (unknown == 0) return "";
+  if (unknown == entities) {
+    throw Error(ErrorCode::kInvalidInput,
+                fmt::format("{}: no entity in it is of a type that the model has ({}): its labels are {}", file,
+                            some_of(known), some_of(unknown_labels)));
+  }
+  return fmt::format(
+      "{}: {} label{} of types that the model does not have: {}. {} of {} entities can't be found and count as missed: "
+      "recall and F1 are lower for it",
+      file, unknown_labels.size(), unknown_labels.size() == 1 ? "" : "s", some_of(unknown_labels), unknown, entities);
 }
 
 std::vector<EntitySpan> entity_spans(std::span<const std::string_view> labels) {

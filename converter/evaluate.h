@@ -22,8 +22,15 @@ struct Sentence {
 };
 
 // Lines "TOKEN<TAB>LABEL" (or separated by spaces: the first and the last column count), a blank line after each
-// sentence, lines that begin with "-DOCSTART-" skipped, LF or CRLF. Throws Error(kIo, kFormat) naming file and line.
+// sentence, lines that begin with "-DOCSTART-" skipped, LF or CRLF. Throws Error(kIo, kFormat) naming file and line,
+// also for what is not UTF-8.
 std::vector<Sentence> read_conll(const std::filesystem::path& path);
+
+// Whether the labels of a file can be a model's, by the types of their entities: B-X, I-X, S-X, ... are all of type X.
+// Returns a warning that names `file` and labels of other types, whose entities no such model can find; "" if there
+// are none. Throws Error(kInvalidInput) if the file has entities and the model can find none of them.
+std::string check_labels(const std::string& file, std::span<const Sentence> sentences,
+                         std::span<const std::string> model_labels);
 
 struct EntitySpan {
   size_t begin, end;  // words [begin, end)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "octobert/error.h"
+#include "tokenizer/utf8.h"
 
 namespace octobert::converter {
 namespace {
@@ -38,6 +40,24 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit) {
     throw Error(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", path.string(), last_error()));
   }
   return text;
+}
+
+std::string_view signs_of_utf16(std::string_view bytes) {
+  if (bytes.starts_with("\xff\xfe") || bytes.starts_with("\xfe\xff")) {
+    return "not UTF-8: it begins with a byte order mark and looks like UTF-16 (iconv -f UTF-16 -t UTF-8 converts it)";
+  }
+  if (bytes.find('\0') == bytes.npos) return {};
+  return "not UTF-8: it has a NUL byte and looks like UTF-16 (which iconv converts), or is no text";
+}
+
+std::string read_utf8_file(const std::filesystem::path& path, size_t limit) {
+  std::string text = read_text_file(path, limit);
+  const size_t fault = std::min(text.find('\0'), utf8::find_invalid_utf8(text));
+  if (fault >= text.size()) return text;
+  std::string_view why = signs_of_utf16(text);
+  if (why.empty()) why = "not UTF-8 (convert the file, or name another)";
+  const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(fault), '\n');
+  throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: {}", path.string(), line, why));
 }
 
 nlohmann::json parse_json_object(std::string_view text, const std::string& source) {

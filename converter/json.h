@@ -1,4 +1,4 @@
-// JSON files of a checkpoint folder: read whole, with a bound, and refused with the file's name.
+// Files of text and JSON: read whole, with a bound, and refused with the file's name.
 #ifndef OCTOBERT_CONVERTER_JSON_H_
 #define OCTOBERT_CONVERTER_JSON_H_
 
@@ -15,6 +15,13 @@ inline constexpr size_t kMaxJsonBytes = size_t{64} << 20;
 
 // The bytes of a file, at most `limit` of them. Throws Error(kIo) if it cannot be read, Error(kFormat) if it is longer.
 std::string read_text_file(const std::filesystem::path& path, size_t limit = kMaxJsonBytes);
+
+// Why these bytes are no text in UTF-8 but, it seems, UTF-16: its byte order mark, or a NUL byte, which UTF-16 has in
+// every second place and a text nowhere. For a message; empty without such signs.
+std::string_view signs_of_utf16(std::string_view bytes);
+
+// As read_text_file(), for texts to look at. Throws Error(kFormat) also if it is not UTF-8, naming the line.
+std::string read_utf8_file(const std::filesystem::path& path, size_t limit);
 
 // The root object of a JSON text. Duplicate keys, which JSON leaves open and Python's parser resolves silently, are
 // refused at any depth, as are invalid UTF-8 and a root that is not an object. Throws Error(kFormat) naming `source`.

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <system_error>
 
+#include "converter/output_file.h"
 #include "converter/report_charts.h"
 #include "converter/report_elements.h"
 #include "converter/report_layers.h"
@@ -249,7 +251,7 @@ std::string report_html(const ReportData& data) {
       title, html_escape(data.model), kReportStyle, subtitle, links, warnings(data), tiles(data), bodies);
 }
 
-void check_report_folder(const std::filesystem::path& folder) {
+void check_report_folder(const std::filesystem::path& folder, const char* name) {
   const auto fail = [&folder](const std::string& why) {
     throw Error(ErrorCode::kIo, fmt::format("{}: can't be a folder for a report: {}", folder.string(), why));
   };
@@ -257,17 +259,26 @@ void check_report_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::path existing = folder;
   while (!std::filesystem::exists(existing, error) && !error) {
+    // Nothing can be made under the name of a link to nothing.
+    if (std::filesystem::is_symlink(existing, error)) fail(existing.string() + " is a link to nothing");
     existing = existing.has_parent_path() && existing != existing.root_path() ? existing.parent_path() : ".";
   }
   if (error) fail(error.message());
   if (!std::filesystem::is_directory(existing, error)) fail(existing.string() + " is not a folder");
-  if (::access(existing.c_str(), W_OK | X_OK) != 0) {
-    fail(fmt::format("{}: {}", existing.string(), std::generic_category().message(errno)));
+  // Trying is the only sure answer: access() knows nothing of quotas, /proc or what the superuser may not do.
+  if (existing == folder) {
+    const OutputFile probe(folder / name);
+  } else {
+    std::string probe = (existing / ".octobert.XXXXXX").string();
+    if (::mkdtemp(probe.data()) == nullptr) {
+      fail(fmt::format("{}: {}", existing.string(), std::generic_category().message(errno)));
+    }
+    ::rmdir(probe.c_str());
   }
 }
 
 void write_report(const std::filesystem::path& folder, const ReportData& data) {
-  write_into_folder(folder, "index.html", report_html(data));
+  write_into_folder(folder, kReportFile, report_html(data));
 }
 
 }  // namespace octobert::converter

@@ -276,7 +276,7 @@ std::string event_file(const ReportData& data, double wall_time) {
 
 void write_tensorboard(const std::filesystem::path& folder, const ReportData& data) {
   const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
-  write_into_folder(folder, "events.out.tfevents.octobert", event_file(data, now.count()));
+  write_into_folder(folder, kTensorboardFile, event_file(data, now.count()));
 }
 
 }  // namespace octobert::converter

@@ -21,6 +21,8 @@ uint32_t crc32c(std::string_view bytes);
 // metrics, provenance, what changed.
 std::string event_file(const ReportData& data, double wall_time);
 
+inline constexpr const char* kTensorboardFile = "events.out.tfevents.octobert";
+
 // FOLDER/events.out.tfevents.octobert, whole or not at all, in place of an earlier one; the folder is made if there is
 // none. Throws Error(kIo) naming the file.
 void write_tensorboard(const std::filesystem::path& folder, const ReportData& data);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "converter/provenance.h"
@@ -67,33 +66,26 @@ void require_words(const EncodedTexts& encoded, const char* what) {
   throw Error(ErrorCode::kInvalidInput, fmt::format("the texts have no words {}", what));
 }
 
-std::set<std::string> types_of(std::span<const std::string> labels) {
-  std::set<std::string> types;
-  for (const std::string& label : labels) {
-    const std::string_view one[] = {label};
-    for (const EntitySpan& span : entity_spans(one)) types.insert(span.type);
+// What a budget of F1 needs labels for.
+void require_entities(const File& file) {
+  EntityScores scores;
+  for (const Sentence& sentence : file.texts) {
+    const std::vector<std::string_view> labels(sentence.labels.begin(), sentence.labels.end());
+    scores.add(labels, {});
   }
-  return types;
+  if (scores.all.expected > 0) return;
+  throw Error(ErrorCode::kInvalidInput, file.path.string() + ": there is no entity in it, so no F1");
 }
 
-void check_labels(const File& file, const Engine& model, std::vector<std::string>& warnings) {
-  const std::set<std::string> known = types_of(model.labels());
-  std::set<std::string> unknown;
-  bool any = false;
-  for (const Sentence& sentence : file.texts) {
-    for (const std::string& type : types_of(sentence.labels)) {
-      any = any || known.contains(type);
-      if (!known.contains(type)) unknown.insert(type);
-    }
+void check_file(const File& file, const Engine& model, bool for_f1, std::vector<std::string>& warnings) {
+  if (file.texts.size() < kFewestTexts) {
+    throw Error(ErrorCode::kInvalidInput, fmt::format("{}: {} texts, expected {} or more: every {}th is held out",
+                                                      file.path.string(), file.texts.size(), kFewestTexts, kHoldOut));
   }
-  if (!any) {
-    throw Error(ErrorCode::kInvalidInput,
-                fmt::format("{}: no entity in it is of a type that the model has ({}); of others {}",
-                            file.path.string(), fmt::join(known, ", "), fmt::join(unknown, ", ")));
-  }
-  if (unknown.empty()) return;
-  warnings.push_back(fmt::format("{}: entities of types that the model does not have count as not found: {}",
-                                 file.path.string(), fmt::join(unknown, ", ")));
+  if (!file.by_words) return;
+  if (for_f1) require_entities(file);
+  std::string warning = check_labels(file.path.string(), file.texts, model.labels());
+  if (!warning.empty()) warnings.push_back(std::move(warning));
 }
 
 }  // namespace
@@ -104,11 +96,7 @@ TuneFiles read_tune_files(const TuneOptions& options, const Engine& model) {
   for (const std::filesystem::path& path : options.conll) files.push_back({path, true, read_conll(path)});
   TuneFiles result;
   for (const File& file : files) {
-    if (file.texts.size() < kFewestTexts) {
-      throw Error(ErrorCode::kInvalidInput, fmt::format("{}: {} texts, expected {} or more: every {}th is held out",
-                                                        file.path.string(), file.texts.size(), kFewestTexts, kHoldOut));
-    }
-    if (file.by_words && options.max_f1_loss) check_labels(file, model, result.warnings);
+    check_file(file, model, options.max_f1_loss.has_value(), result.warnings);
     add_part(file, model, result.tuned, [](size_t i) { return !is_held_out(i, kHoldOut); });
     add_part(file, model, result.held_out, [](size_t i) { return is_held_out(i, kHoldOut); });
     result.hashes.emplace_back(file.path.filename().string(), sha256_of_file(file.path));
@@ -137,7 +125,8 @@ CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_o
   const bool words = std::any_of(options.conll.begin(), options.conll.end(), is_file);
   if (words && !texts.by_words) {
     throw Error(ErrorCode::kInvalidInput,
-                file + ": calibration knows files of words and labels by their name: call it .tsv or .conll");
+                fmt::format("{}: calibration knows files of words and labels by their name: call it {}", file,
+                            fmt::join(kConllEndings, " or ")));
   }
   if (!lines && !words) return texts;
   hold_out = kHoldOut;

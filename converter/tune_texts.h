@@ -25,8 +25,8 @@ struct TuneFiles {
   std::vector<std::string> warnings;
 };
 
-// Throws Error(kInvalidInput) for files with too few texts to hold some out, and for labels of which the model has
-// none.
+// Throws Error(kInvalidInput) for files with too few texts to hold some out, without words, and with labels of which
+// the model has none (check_labels), or, for a budget of F1, without entities.
 TuneFiles read_tune_files(const TuneOptions& options, const Engine& model);
 
 // The texts that options name for calibration (the first file if none), without those that are held out.

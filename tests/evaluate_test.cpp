@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
 
 namespace octobert::converter {
@@ -36,6 +37,42 @@ TEST(Conll, Refuses) {
     }
   }
   EXPECT_THROW(read_conll("/absent/file"), Error);
+}
+
+// As an editor of another system saves it, with its mark and without, in both byte orders.
+TEST(Conll, Utf16IsToldByName) {
+  using namespace std::string_literals;
+  const std::string little = "M\0\t\0O\0\n\0\n\0"s, big = "\0M\0\t\0O\0\n\0\n"s;
+  for (const std::string& content : {"\xff\xfe"s + little, "\xfe\xff"s + big, little, big, "a\tO\nb\0\tO\n"s}) {
+    const std::string message = test::error_of([&] { conll(content); }, ErrorCode::kFormat);
+    EXPECT_TRUE(test::holds(message, "t.tsv: line ")) << message;
+    EXPECT_TRUE(test::holds(message, "not UTF-8")) << message;
+    EXPECT_TRUE(test::holds(message, "looks like UTF-16")) << message;
+  }
+  const std::string latin1 = test::error_of([&] { conll("a\tO\nna\xefve\tO\n"); }, ErrorCode::kFormat);
+  EXPECT_TRUE(test::holds(latin1, "t.tsv: line 2: not UTF-8")) << latin1;
+  EXPECT_FALSE(test::holds(latin1, "UTF-16")) << latin1;
+}
+
+std::string check(std::vector<std::string> labels, const std::vector<std::string>& model) {
+  const std::vector<Sentence> sentences = {{std::vector<std::string>(labels.size(), "word"), std::move(labels)}};
+  return check_labels("t.tsv", sentences, model);
+}
+
+TEST(CheckLabels, OfTypesThatTheModelDoesNotHave) {
+  const std::vector<std::string> model = {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"};
+  EXPECT_EQ(check({"B-PER", "I-PER", "O"}, model), "");
+  EXPECT_EQ(check({"O", "O"}, model), "");
+  EXPECT_EQ(check({"S-PER", "B-LOC", "E-LOC"}, model), "") << "another notation of the same entities";
+  EXPECT_EQ(check({"PER"}, model), "");
+  const std::string one = check({"B-PER", "B-DRUG", "I-DRUG", "O", "B-DRUG"}, model);
+  EXPECT_TRUE(test::holds(one, "t.tsv: 2 labels of types that the model does not have: B-DRUG, I-DRUG. 2 of 3 "))
+      << one;
+  const std::string many = check({"B-PER", "B-1", "B-2", "B-3", "B-4", "B-5", "B-6", "B-7"}, model);
+  EXPECT_TRUE(test::holds(many, "B-1, B-2, B-3, B-4, B-5 and 2 more. 7 of 8 entities")) << many;
+  const std::string none = test::error_of([&] { check({"B-DRUG", "O"}, model); }, ErrorCode::kInvalidInput);
+  EXPECT_TRUE(test::holds(none, "t.tsv: no entity in it is of a type that the model has (LOC, PER)")) << none;
+  EXPECT_TRUE(test::holds(none, "B-DRUG")) << none;
 }
 
 std::vector<EntitySpan> spans(std::vector<std::string_view> labels) { return entity_spans(labels); }

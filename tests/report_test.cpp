@@ -14,6 +14,7 @@
 #include "converter/report_text.h"
 #include "converter/tensorboard.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
 
 namespace octobert::converter {
@@ -263,7 +264,8 @@ TEST(Reports, FilesAppearWholeAndReplaceTheOld) {
   const test::TemporaryFolder folder;
   const std::filesystem::path made = folder.path() / "a" / "b";
   for (const char* text : {"first", "second"}) {
-    check_report_folder(made);
+    check_report_folder(made, kReportFile);
+    check_report_folder(made, kTensorboardFile);
     write_report(made, full_report(text));
     write_tensorboard(made, full_report(text));
   }
@@ -275,9 +277,17 @@ TEST(Reports, FoldersThatCannotBe) {
   const test::TemporaryFolder folder;
   const std::filesystem::path file = folder.path() / "file";
   test::write_file(file, "x");
-  for (const std::filesystem::path& bad : {file, file / "inside", std::filesystem::path()}) {
-    EXPECT_THROW(check_report_folder(bad), Error) << bad;
+  const std::filesystem::path link = folder.path() / "link", taken = folder.path() / "taken";
+  std::filesystem::create_symlink("nowhere", link);
+  std::filesystem::create_directories(taken / kReportFile);
+  // Under /proc nobody can make a file or a folder, whatever the permissions say.
+  for (const std::filesystem::path& bad : {file, file / "inside", std::filesystem::path(), link, link / "inside", taken,
+                                           std::filesystem::path("/proc"), std::filesystem::path("/proc/octobert/a")}) {
+    const std::string message = test::error_of([&] { check_report_folder(bad, kReportFile); }, ErrorCode::kIo);
+    EXPECT_TRUE(test::holds(message, bad.string())) << message;
   }
+  check_report_folder(taken, kTensorboardFile);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(taken), {}), 1) << "something was left behind";
   for (const auto write : {&write_report, &write_tensorboard}) {
     try {
       write(file / "inside", {});
@@ -288,8 +298,10 @@ TEST(Reports, FoldersThatCannotBe) {
     }
   }
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "new"));
-  check_report_folder(folder.path() / "new" / "folder");
-  EXPECT_FALSE(std::filesystem::exists(folder.path() / "new")) << "only looked";
+  const auto entries = [&] { return std::distance(std::filesystem::directory_iterator(folder.path()), {}); };
+  const auto before = entries();
+  check_report_folder(folder.path() / "new" / "folder", kReportFile);
+  EXPECT_EQ(entries(), before) << "only looked";
 }
 
 }  // namespace

@@ -10,8 +10,12 @@
 
 #include "converter/checkpoint.h"
 #include "converter/pickle.h"
+#include "converter/zip_directory.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);  // fuzz/fuzz_torch_file.cpp
 
 namespace octobert {
 namespace {
@@ -141,6 +145,54 @@ TEST(TorchFileTest, DamagedBytesOfTheDirectoryAndThePickleNeverCrash) {
 TEST(TorchFileTest, TheFormBefore16IsRefusedByName) {
   EXPECT_NE(open_error("\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s).find("before PyTorch 1.6"),
             std::string::npos);
+}
+
+const std::filesystem::path kSeeds = std::filesystem::path(OCTOBERT_SOURCE_DIR) / "tests/fuzz/corpus/torch_file";
+
+// What the fuzz target begins with, in builds without a fuzzer too: among it what has once been a fault.
+TEST(TorchFileTest, SeedsOfTheFuzzTargetAreReplayed) {
+  size_t seeds = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kSeeds)) {
+    const std::string bytes = read_file(entry.path());
+    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+    ++seeds;
+  }
+  EXPECT_GE(seeds, 13U);
+}
+
+// What a seed is refused with; "no error" if it is not.
+std::string seed_error(const std::string& name, ErrorCode code) {
+  const std::string bytes = read_file(kSeeds / name);
+  EXPECT_FALSE(bytes.empty()) << name;
+  return test::error_of(
+      [&] {
+        if (bytes.front() == 'P') {
+          const auto read = [&](uint64_t offset, void* dst, size_t count) {
+            if (count != 0) std::memcpy(dst, bytes.data() + offset, count);
+          };
+          converter::read_zip_directory(bytes.size(), read, "test");
+        } else {
+          converter::read_torch_state(bytes, {{"0", 32}}, "test");
+        }
+      },
+      code);
+}
+
+TEST(TorchFileTest, SeedsReachWhatTheyAreNamedAfter) {
+  const auto refused = [](const char* name, const char* part, ErrorCode code = ErrorCode::kFormat) {
+    const std::string message = seed_error(name, code);
+    EXPECT_NE(message.find(part), std::string::npos) << name << ": " << message;
+  };
+  EXPECT_EQ(seed_error("archive_empty", ErrorCode::kFormat), "no error");  // once copied from null: an empty directory
+  refused("archive_truncated", "no end record");
+  refused("archive_huge_directory", "a directory of 4294967295 bytes");
+  refused("archive_huge_entry", "lies outside the file");
+  refused("pickle_truncated", "ends too early");
+  refused("pickle_forbidden_global", "'os system'", ErrorCode::kUnsupported);
+  refused("pickle_forbidden_stack_global", "'builtins eval'", ErrorCode::kUnsupported);
+  refused("pickle_huge_string", "ends too early");
+  refused("pickle_huge_long", "64 bits");
+  refused("pickle_huge_shape", "overflows");
 }
 
 TEST(TorchFileTest, TensorsBeyondTheirStorageAreRefused) {

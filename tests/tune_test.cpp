@@ -148,7 +148,7 @@ TEST_F(Tune, ThePolicyMakesTheSameBytes) {
   convert_options.policy = folder_ / "m.policy.json";
   convert_options.calibration.texts = (folder_ / "texts.txt").string();
   convert_options.threads = 1;
-  EXPECT_EQ(convert_to_memory(checkpoint(), convert_options), result.model);
+  EXPECT_EQ(convert_to_memory(checkpoint(), convert_options), result.model);  // with the certificate
 }
 
 TEST_F(Tune, TheFileCarriesItsCertificate) {
@@ -221,6 +221,14 @@ TEST_F(Tune, WhatIsRefused) {
   options_.conll = {folder_ / "drugs.tsv"};
   write_file(folder_ / "texts.txt", random_lines(40));
   EXPECT_TRUE(holds(refused(), "no entity in it is of a type that the model has (PER)")) << refused();
+  options_.max_f1_loss.reset();  // the same rule where the budget is none of F1
+  options_.min_agreement = 0.5;
+  EXPECT_TRUE(holds(refused(), "no entity in it is of a type that the model has (PER)")) << refused();
+  options_.max_f1_loss = 0.1;
+  std::string no_entity;
+  for (int i = 0; i < 10; ++i) no_entity += "aspirin\tO\n\n";
+  write_file(folder_ / "drugs.tsv", no_entity);
+  EXPECT_TRUE(holds(refused(), "there is no entity in it")) << refused();
   options_.min_agreement = 1.5;
   EXPECT_TRUE(holds(refused(), "min_agreement is 1.5")) << refused();
   options_ = {};

@@ -24,8 +24,9 @@ struct ConvertProgress {
 // The float model is run over some texts, and what is seen of its activations is used: by "static", which needs it,
 // and by what improves the others. What is not set is the policy's, or else the scheme's own (docs/QUANTIZATION.md).
 struct CalibrationOptions {
-  std::string
-      texts;  // a file, or "builtin"; empty: no calibration. .tsv, .conll, .bio, .iob: CoNLL; .jsonl; else lines
+  // A file, or "builtin"; empty: no calibration. .tsv, .conll, .bio, .iob: CoNLL; .jsonl, .json: JSON lines; else
+  // lines.
+  std::string texts;
   std::optional<size_t> samples;        // texts to use, 512
   std::optional<std::string> observer;  // "minmax", "moving-average", "percentile", "mse", "kl"
   std::optional<double> smooth_quant;   // SmoothQuant's alpha, 0 (off) to 1

@@ -86,6 +86,28 @@ class Tools(Case):
                                    "--min-agreement", "1")
         self.assertEqual((equal["agreement"], equal["sqnr_db"]["logits"]), (1, None))
 
+    def test_verify_says_which_labels_are_not_the_model_s(self):
+        against = ["verify", NER, "--against", NER_CHECKPOINT, "--quiet"]
+        some = self.write("some.tsv", "Berlin\tB-LOC\nand\tO\naspirin\tB-DRUG\nplus\tI-DRUG\n\n")
+        warning = "some.tsv: 2 labels of types that the model does not have: B-DRUG, I-DRUG. 1 of 2 entities"
+        done = self.run_command(*against, "--conll", some, "--json", "--report", self.folder / "report")
+        self.assertIn(f"octobert: warning: {self.folder}/{warning}", done.stderr.decode())
+        self.assertIn(warning, "\n".join(json.loads(done.stdout)["warnings"]))
+        self.assertIn(warning, (self.folder / "report" / "index.html").read_text(encoding="utf-8"))
+        known = self.write("known.tsv", "Berlin\tB-LOC\n\n")
+        done = self.run_command(*against, "--conll", known, "--json")
+        self.assertEqual((done.stderr, json.loads(done.stdout)["warnings"]), (b"", []))
+        none = self.write("none.tsv", "aspirin\tB-DRUG\nhelps\tO\n\n")
+        self.fails(*against, "--conll", known, none, says=["none.tsv", "that the model has (LOC, MISC, ORG, PER)", "B-DRUG"])
+
+    def test_verify_says_utf16_by_name(self):
+        rows, lines = "Berlin\tB-LOC\n\n", '"Berlin"\n"Paris"\n'
+        for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+            for option, content in (["--conll"], rows), (["--text"], lines), (["--jsonl", "--text"], lines):
+                path = self.write("16.txt", content.encode(encoding))
+                self.fails("verify", NER, "--against", NER_CHECKPOINT, "--quiet", *option, path,
+                           says=["16.txt", "line 1", "not UTF-8", "looks like UTF-16"])
+
     def test_verify_s_bar(self):
         # Gold labels that neither model gives do not matter to it: it is about the float model's labels.
         wrong = self.write("wrong.tsv", "Berlin\tB-MISC\n\n")

@@ -151,11 +151,17 @@ class Reports(Case):
     def test_folders_that_cannot_be(self):
         file = self.write("file", "x")
         output = self.folder / "out.octo"
+        link, taken = self.folder / "link", self.folder / "taken"
+        link.symlink_to("nowhere")
+        for name in ("index.html", "events.out.tfevents.octobert"):
+            (taken / name).mkdir(parents=True)
         for option in ("--report", "--tensorboard"):
-            for bad in (file, file / "inside"):
+            for bad in (file, file / "inside", link, link / "inside", taken, "/proc"):
                 self.fails("convert", TINY_CHECKPOINT, "-o", output, option, bad, "--quiet", says=str(bad))
                 self.fails("verify", TINY, option, bad, says=str(bad))
                 self.assertFalse(output.exists(), "refused before the work")
+        self.fails("tune", TINY_CHECKPOINT, "-o", output, "--text", file, "--min-agreement", "0.5", "--report", taken,
+                   says="index.html")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """octobert tune: what it writes, what it refuses."""
 
+import re
 import unittest
 
 from common import TINY_CHECKPOINT, Case
@@ -41,7 +42,28 @@ class Tuning(Case):
         self.refused("no words", "--text", self.write("none.txt", "\u200b\n" * 64), *budget, "--calibrate", "builtin")
         self.refused("expected 8 or more", "--text", self.write("few.txt", "marta\n" * 7), *budget)
         labelled = self.write("other.tsv", "marta\tB-Q\nin\tO\n\n" * 20)
-        self.refused("that the model has", "--conll", labelled, "--max-f1-loss", "1")
+        for budget_of in (["--max-f1-loss", "1"], budget):
+            self.refused(["other.tsv", "that the model has", "B-Q"], "--conll", labelled, *budget_of)
+        utf16 = "".join("marta\n" for _ in range(20)).encode("utf-16")
+        for name in ("16.txt", "16.jsonl", "16.tsv"):
+            option = "--conll" if name.endswith("tsv") else "--text"
+            self.refused([name, "looks like UTF-16"], option, self.write(name, utf16), *budget)
+
+    def test_labels_of_which_the_model_has_some(self):
+        labelled = self.write("some.tsv", "marta\tB-PER\nin\tO\nlisbon\tB-Q\n\n" * 20)
+        done = self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--conll", labelled,
+                                "--min-agreement", "0.1", "--quiet")
+        self.assertRegex(done.stderr.decode(), r"warning: .*some\.tsv: 1 label .*: B-Q\. 20 of 40 entities")
+
+    def test_a_file_s_form_is_said_by_its_name(self):
+        """Help and behaviour name the same endings."""
+        help_text = self.run_command("tune", "--help").stdout.decode()
+        endings = [set(re.findall(r"\.\w+", form)) for form in re.findall(r"JSON\s+lines\s+\(([^)]*)\)", help_text)]
+        self.assertEqual(endings, [{".jsonl", ".json"}] * 2)  # of --text and of --calibrate
+        for ending in endings[0]:
+            self.refused("line 1: expected a JSON string", "--text", self.texts(f"t{ending}"), "--min-agreement", "0.5")
+        self.refused("t.tsv: by its name a file of words and labels", "--text", self.write("t.tsv", "marta\tO\n\n" * 20),
+                     "--min-agreement", "0.5")
 
 
 if __name__ == "__main__":
