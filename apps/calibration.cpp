@@ -32,12 +32,14 @@ void add_calibration_options(CLI::App& command, CalibrationOptions& options) {
   command.add_option("--samples", options.samples, "How many of them to use, evenly over the file (512)")
       ->check(CLI::Range(1, 1000000).description(""))
       ->type_name("N");
-  command.add_option("--observer", options.observer, "How a fixed range is chosen (mse)")
+  command.add_option("--observer", options.observer, "How a fixed range is chosen (minmax for static, else mse)")
       ->check(CLI::IsMember({"minmax", "moving-average", "percentile", "mse", "kl"}).description(""))
       ->type_name("minmax|moving-average|percentile|mse|kl");
   command
-      .add_option("--smooth-quant", options.smooth_quant,
-                  "Move outliers of activations into the weights, by this share (0: off; SmoothQuant's alpha)")
+      .add_option(
+          "--smooth-quant", options.smooth_quant,
+          "Move outliers of activations into the weights, by this share (0: off; SmoothQuant's alpha). Default: "
+          "0.65 for dynamic, 0.5 for int4, what is best for each product where one is static")
       ->check(number_in(0, 1))
       ->type_name("ALPHA");
   add_switch(command, "equalize", options.equalize, "Balance the channels of Q and K, and of V and what reads it");

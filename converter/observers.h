@@ -46,6 +46,7 @@ class SiteStatistics {
   float max(int channel) const { return channels_[index(channel)].max; }
   float absmax(int channel) const;
   double mean(int channel) const;
+  double mean_square(int channel) const;  // as the histogram shows it: every value in the middle of its bin
   // Moving averages of each text's smallest and largest value.
   float average_min(int channel) const { return channels_[index(channel)].average_min; }
   float average_max(int channel) const { return channels_[index(channel)].average_max; }

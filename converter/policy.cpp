@@ -47,8 +47,12 @@ void read_calibration(const Json& json, const std::string& source, Policy& polic
     } else if (key == "observer") {
       settings.observer = parse_observer(text(value, source, field));
     } else if (key == "smooth_quant") {
+      if (value == kSmoothByProduct) {
+        settings.smooth_quant.reset();
+        continue;
+      }
       if (!value.is_number() || !(value.get<double>() >= 0 && value.get<double>() <= 1)) {
-        fail(source, field, "a number from 0 to 1", value);
+        fail(source, field, fmt::format("a number from 0 to 1, or \"{}\"", kSmoothByProduct), value);
       }
       settings.smooth_quant = value.get<double>();
     } else if (key == "equalize") {
@@ -135,7 +139,8 @@ std::string policy_json(const Policy& policy) {
     json["calibration"] = {{"texts", policy.calibration_texts},
                            {"samples", settings.samples},
                            {"observer", observer_name(settings.observer)},
-                           {"smooth_quant", settings.smooth_quant},
+                           {"smooth_quant", settings.smooth_quant ? nlohmann::ordered_json(*settings.smooth_quant)
+                                                                  : nlohmann::ordered_json(kSmoothByProduct)},
                            {"equalize", settings.equalize},
                            {"gptq", settings.gptq},
                            {"bias_correction", settings.bias_correction}};

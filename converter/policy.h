@@ -5,7 +5,8 @@
 //    "default": "dynamic",                         optional: of the products that are not named
 //    "group_size": 32,                             optional: of weight-only-int4
 //    "products": {"layer.0.qkv": "static", "layer.0.scores": "static", ..., "classifier": "float"},
-//    "calibration": {"texts": "builtin" or a SHA-256, "samples": 512, "observer": "mse", "smooth_quant": 0.5,
+//    "calibration": {"texts": "builtin" or a SHA-256, "samples": 512, "observer": "mse",
+//                    "smooth_quant": 0.5 or "by product",
 //                    "equalize": true, "gptq": true, "bias_correction": true, "hold_out": 4},   optional, and each
 //    "certificate": {"key": "value", ...},         optional: goes into the packed file
 //    "certificate_of": "..."}                      optional: certificate_subject of what was measured; of anything else
@@ -23,6 +24,9 @@
 #include "engine/format.h"
 
 namespace octobert::converter {
+
+// In place of SmoothQuant's alpha: each product has its own.
+inline constexpr std::string_view kSmoothByProduct = "by product";
 
 struct Policy {
   std::optional<format::Scheme> default_scheme;

@@ -21,13 +21,20 @@ CalibrationSettings defaults_of(const Plan& plan) {
   settings.gptq = settings.bias_correction = true;
   settings.equalize = plan.has(Scheme::kStatic) || plan.has(Scheme::kDynamic);
   if (plan.has(Scheme::kStatic)) {
-    settings.smooth_quant = 0.9;  // a fixed range is the largest channel's: leave little of the difference
+    // A fixed range is that of all channels: what is best depends on them. Divided by their largest values they have
+    // much the same range, so that a rare large value spoils its own channel alone and nothing is won by clipping.
+    settings.smooth_quant.reset();
+    settings.observer = ObserverKind::kMinMax;
   } else if (plan.has(Scheme::kDynamic)) {
     settings.smooth_quant = 0.65;
   } else if (plan.has(Scheme::kWeightOnlyInt4)) {
     settings.smooth_quant = 0.5;
   }
   return settings;
+}
+
+std::string smooth_quant_text(const std::optional<double>& alpha) {
+  return alpha ? fmt::format("{:g}", *alpha) : std::string(kSmoothByProduct);
 }
 
 Calibration run_calibration(const std::filesystem::path& checkpoint, const ConvertOptions& options,
@@ -110,9 +117,9 @@ CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, con
   if (options.gptq) settings.gptq = *options.gptq;
   if (options.bias_correction) settings.bias_correction = *options.bias_correction;
   if (settings.samples == 0) throw Error(ErrorCode::kInvalidInput, "samples is 0, expected 1 or more");
-  if (!(settings.smooth_quant >= 0 && settings.smooth_quant <= 1)) {
+  if (settings.smooth_quant && !(*settings.smooth_quant >= 0 && *settings.smooth_quant <= 1)) {
     throw Error(ErrorCode::kInvalidInput,
-                fmt::format("SmoothQuant's alpha is {}, expected 0 to 1", settings.smooth_quant));
+                fmt::format("SmoothQuant's alpha is {}, expected 0 to 1", *settings.smooth_quant));
   }
   return settings;
 }
@@ -152,7 +159,7 @@ std::string Preparation::describe() const {
   if (!settings) return {};
   std::string text = fmt::format("{} texts, {} tokens, observer {}", calibration->texts, calibration->tokens,
                                  observer_name(settings->observer));
-  if (settings->smooth_quant > 0) text += fmt::format(", SmoothQuant {:g}", settings->smooth_quant);
+  if (settings->smooth_quant != 0.0) text += ", SmoothQuant " + smooth_quant_text(settings->smooth_quant);
   if (settings->equalize) text += ", equalized";
   if (settings->gptq) text += ", GPTQ";
   if (settings->bias_correction) text += ", bias correction";
@@ -172,7 +179,7 @@ std::vector<std::string> Preparation::strings() const {
     add("calibration.tokens", std::to_string(calibration->tokens));
     add("calibration.longest_tokens", std::to_string(calibration->longest));
     add("calibration.observer", std::string(observer_name(settings->observer)));
-    add("calibration.smooth_quant", fmt::format("{:g}", settings->smooth_quant));
+    add("calibration.smooth_quant", smooth_quant_text(settings->smooth_quant));
     add("calibration.equalize", yes_no(settings->equalize));
     add("calibration.gptq", yes_no(settings->gptq));
     add("calibration.bias_correction", yes_no(settings->bias_correction));

@@ -3,6 +3,7 @@
 #define OCTOBERT_CONVERTER_SETTINGS_H_
 
 #include <cstddef>
+#include <optional>
 
 #include "converter/observers.h"
 
@@ -11,7 +12,8 @@ namespace octobert::converter {
 struct CalibrationSettings {
   size_t samples = 512;
   ObserverKind observer = ObserverKind::kMse;
-  double smooth_quant = 0;  // SmoothQuant's alpha; 0: none
+  // SmoothQuant's alpha, 0: none; no value: the best one for each product (best_smoothing).
+  std::optional<double> smooth_quant = 0.0;
   bool equalize = false;
   bool gptq = false;
   bool bias_correction = false;

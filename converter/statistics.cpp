@@ -33,6 +33,17 @@ double SiteStatistics::mean(int channel) const {
   return rows_ == 0 ? 0 : channels_[index(channel)].sum / static_cast<double>(rows_);
 }
 
+double SiteStatistics::mean_square(int channel) const {
+  const double width = 2 * double{radius(channel)} / kBins;
+  double sum = 0;
+  const std::span<const uint32_t> bins = histogram(channel);
+  for (size_t i = 0; i < bins.size(); ++i) {
+    const double middle = (static_cast<double>(i) + 0.5 - kBins / 2) * width;
+    sum += middle * middle * bins[i];
+  }
+  return rows_ == 0 ? 0 : sum / static_cast<double>(rows_);
+}
+
 // Twice the radius: the old bins fill the middle, two in one.
 void SiteStatistics::grow(size_t channel, float radius) {
   uint32_t* bins = bins_.data() + channel * kBins;

@@ -332,6 +332,31 @@ TEST(SmoothQuant, BringsBackStaticWithPlantedOutliers) {
   EXPECT_LT(recovered, 1.5 * without_outliers);
 }
 
+// The formula's choice against the errors that the real quantizers make, over channels of growing difference.
+TEST(SmoothQuant, TheBestShareByProduct) {
+  for (const float spread : {1.0f, 3.0f, 10.0f, 100.0f}) {
+    LinearFloats linear = random_linear(14);
+    std::vector<float> x = normal_values(kRows * kInputs, 15);
+    for (size_t c = 0; c < kInputs; ++c) {
+      const float input = std::pow(spread, static_cast<float>(c % 7) / 6),
+                  weight = std::pow(spread, 0.1f * static_cast<float>(c % 5));
+      for (size_t m = 0; m < kRows; ++m) x[m * kInputs + c] *= input;
+      for (size_t n = 0; n < kOutputs; ++n) linear.weight[n * kInputs + c] *= weight;
+    }
+    CalibrationSettings settings = plain_settings();
+    double least = std::numeric_limits<double>::infinity(), most = 0;
+    for (int step = 0; step <= 10; ++step) {
+      settings.smooth_quant = 0.5 + 0.05 * step;
+      const double error = error_of_product(linear, x, Scheme::kStatic, settings);
+      least = std::min(least, error);
+      most = std::max(most, error);
+    }
+    settings.smooth_quant.reset();
+    const double chosen = error_of_product(linear, x, Scheme::kStatic, settings);
+    EXPECT_LT(chosen, 1.1 * least) << spread << ", worst " << most;
+  }
+}
+
 TEST(StaticInput, AsymmetricRangesAreExactlyCompensated) {
   const LinearFloats linear = random_linear(20);
   std::vector<float> x = normal_values(kRows * kInputs, 22);

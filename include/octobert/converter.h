@@ -29,7 +29,7 @@ struct CalibrationOptions {
   std::string texts;
   std::optional<size_t> samples;        // texts to use, 512
   std::optional<std::string> observer;  // "minmax", "moving-average", "percentile", "mse", "kl"
-  std::optional<double> smooth_quant;   // SmoothQuant's alpha, 0 (off) to 1
+  std::optional<double> smooth_quant;   // SmoothQuant's alpha, 0 (off) to 1; default: the scheme's
   std::optional<bool> equalize;         // channels of Q against K, of V against attention's output
   std::optional<bool> gptq;             // weights are rounded by what they are multiplied with
   std::optional<bool> bias_correction;
