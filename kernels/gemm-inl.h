@@ -65,7 +65,7 @@ struct GemmS8Epilogue {
   }
   I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
-  void row(int r, Acc... acc) const {
+  [[gnu::always_inline]] void row(int r, Acc... acc) const {
     const F scale = Vec::set(a_scale[static_cast<size_t>(r) * a_scale_step]);
     float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
     int n = 0;
