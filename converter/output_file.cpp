@@ -103,6 +103,11 @@ void OutputFile::commit() {
       return ::linkat(AT_FDCWD, nameless.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
     });
   }
+#ifdef POSIX_FADV_DONTNEED
+  // What was written lies in the page cache in small pages, for days perhaps. Dropped, it is read back in large ones
+  // when a model is mapped (engine/mapped_file.cpp).
+  ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
+#endif
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("can't be given its name");
   ::close(descriptor_);
   descriptor_ = -1;
