@@ -95,7 +95,7 @@ struct Rows {
         f32(Product::size(rows) * kIntermediate),
         scale(Product::size(rows)),
         out(Product::size(rows) * (kIntermediate + kPanelWidth)),
-        maxima(Product::size(rows)) {
+        maxima(Product::size(rows) * kPanelWidth) {
     q.fill(1, 255);
     f32.fill(-1, 1);
     scale.fill(0.01f, 0.02f);

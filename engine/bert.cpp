@@ -88,15 +88,16 @@ void quantize(const Pass& pass, const Workers& workers, Step step, const Activat
                                              .k = columns,
                                              .clipped = pass.state.clip_counter(worker, clip_site)});
     }
-    pass.kernels().quantize_rows({.src = part.data,
-                                  .lds = part.stride,
-                                  .row_max_bits = row_max_bits == nullptr ? nullptr : row_max_bits + r.begin,
-                                  .dst = part.q,
-                                  .ldd = part.q_stride,
-                                  .scale = part.scale,
-                                  .m = r.count,
-                                  .k = columns,
-                                  .inv = form.inv});
+    pass.kernels().quantize_rows(
+        {.src = part.data,
+         .lds = part.stride,
+         .row_max_bits = row_max_bits == nullptr ? nullptr : row_max_bits + r.begin * kPanelWidth,
+         .dst = part.q,
+         .ldd = part.q_stride,
+         .scale = part.scale,
+         .m = r.count,
+         .k = columns,
+         .inv = form.inv});
   });
 }
 

@@ -143,12 +143,13 @@ void weight_only_product(const Call& c, int worker, PanelRange panels) {
 // Several workers raise the same rows' maxima: each its own, which are then brought together.
 void integer_product_with_maxima(const Call& c, const Workers& workers, const PanelSplit& split) {
   const auto of_worker = [&](int w) { return c.state.scratch(workers.first + w).row_max_bits; };
-  for (int w = 0; w < workers.count; ++w) std::fill_n(of_worker(w), c.rows, 0u);
+  const int count = c.rows * kPanelWidth;
+  for (int w = 0; w < workers.count; ++w) std::fill_n(of_worker(w), count, 0u);
   parallel_for(workers, split.count(),
                [&](int worker, int i) { integer_product(c, worker, split[i], c.state.scratch(worker).row_max_bits); });
   uint32_t* row_max_bits = c.output.row_max_bits;
   for (int w = 0; w < workers.count; ++w) {
-    for (int m = 0; m < c.rows; ++m) row_max_bits[m] = std::max(row_max_bits[m], of_worker(w)[m]);
+    for (int i = 0; i < count; ++i) row_max_bits[i] = std::max(row_max_bits[i], of_worker(w)[i]);
   }
 }
 
@@ -164,7 +165,7 @@ void linear(const KernelTable& kernels, const Workers& workers, const Linear& pr
             const BertState& state) {
   const Call call{kernels, product, activation, input, rows, dst, output, state};
   const PanelSplit split(product.n, workers);
-  if (output.row_max_bits != nullptr) std::fill_n(output.row_max_bits, rows, 0u);
+  if (output.row_max_bits != nullptr) std::fill_n(output.row_max_bits, rows * kPanelWidth, 0u);
   if (is_integer(product)) {
     if (output.row_max_bits != nullptr && workers.count > 1) return integer_product_with_maxima(call, workers, split);
     return parallel_for(workers, split.count(),

@@ -22,7 +22,7 @@ inline bool is_integer(const Linear& product) {
 
 // What a product's results are to be beside or instead of floats; an integer product only, at most one of the two.
 struct LinearOutput {
-  uint32_t* row_max_bits = nullptr;  // [rows]: becomes the bits of each row's largest magnitude
+  uint32_t* row_max_bits = nullptr;  // [rows][kPanelWidth]: becomes what GemmS8Args says
   const InputForm* bytes = nullptr;  // a static form: rows.q is written, rows.data is not
   size_t clip_site = 0;              // with bytes
 };

@@ -116,7 +116,7 @@ size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_it
   const size_t blocks_begin = memory.used();
   first_block_.output = memory.rows(rows, std::max(d, size_t{config.label_count}), false);
   first_block_.ffn = memory.rows(rows, config.intermediate_size, true);
-  first_block_.row_max_bits = memory.take<uint32_t>(rows);
+  first_block_.row_max_bits = memory.take<uint32_t>(rows * kPanelWidth);
   block_bytes_ = memory.used() - blocks_begin;
   if (!plan.shared) memory.take<std::byte>(block_bytes_ * static_cast<size_t>(std::min(workers, plan.block_count) - 1));
 
@@ -124,7 +124,7 @@ size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_it
   first_scratch_.data = memory.take<std::byte>(
       std::max(attention_scratch_bytes(longest_, d / config.head_count),
                linear_scratch_bytes(static_cast<int>(std::max(config.hidden_size, config.intermediate_size)))));
-  first_scratch_.row_max_bits = memory.take<uint32_t>(rows);
+  first_scratch_.row_max_bits = memory.take<uint32_t>(rows * kPanelWidth);
   scratch_bytes_ = memory.used() - scratch_begin;
   memory.take<std::byte>(scratch_bytes_ * static_cast<size_t>(workers - 1));
   return memory.used();

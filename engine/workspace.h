@@ -69,14 +69,14 @@ class BertState {
   struct Block {
     ActivationRows output;   // [block_rows][max(hidden_size, label_count)], floats only
     ActivationRows ffn;      // [block_rows][intermediate_size]
-    uint32_t* row_max_bits;  // [block_rows]
+    uint32_t* row_max_bits;  // [block_rows][kPanelWidth]
   };
   Block block(int worker) const;
 
   // Memory of a worker's own: attention's scratch or panels of unpacked weights.
   struct Scratch {
     std::byte* data;
-    uint32_t* row_max_bits;  // [block_rows]
+    uint32_t* row_max_bits;  // [block_rows][kPanelWidth]
   };
   Scratch scratch(int worker) const;
 

@@ -100,19 +100,19 @@ struct GemmF32Epilogue {
   }
 };
 
-// Activation in place over rows x n values that the epilogue has just written, and each row's largest magnitude.
+// Activation in place over rows x n values that the epilogue has just written, and each row's largest magnitudes.
 template <Activation kActivation>
 inline void activate_block(float* y, size_t ldd, int rows, int n, uint32_t* row_max_bits) {
   for (int r = 0; r < rows; ++r, y += ldd) {
-    I largest = Vec::zero_i();
+    I largest = row_max_bits ? Vec::load_i(row_max_bits) : Vec::zero_i();
     for (int i = 0; i < n; i += kWidth) {
       const F v = activated<kActivation>(Vec::load(y + i));
       if (kActivation != Activation::kNone) Vec::store(y + i, v);
       largest = Vec::max_i(largest, Vec::abs_bits(v));
     }
     if (row_max_bits) {
-      const uint32_t bits = static_cast<uint32_t>(Vec::fold_max_i(largest));
-      row_max_bits[r] = bits > row_max_bits[r] ? bits : row_max_bits[r];
+      Vec::store_i(row_max_bits, largest);
+      row_max_bits += kPanelWidth;
     }
   }
 }
@@ -210,7 +210,7 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     if (bytes) {
       quantize_block(g, result, row, rows, panel, kColumns);
     } else {
-      finish_block(result.y, result.ldy, rows, kColumns, g.activation, row_max_bits ? row_max_bits + row : nullptr);
+      finish_block(result.y, result.ldy, rows, kColumns, g.activation, row_max_bits ? row_max_bits + row * kPanelWidth : nullptr);
     }
     row += rows;
   }

@@ -57,9 +57,11 @@ struct GemmS8Args {
   const float* bias;       // [padded N]
   float* dst;              // [M][ldd], column 0 = output 0 of panel 0
   size_t ldd;              // >= padded N
-  uint32_t* row_max_bits;  // [M] or null: raised to the bits of max |dst[m][n]| over the outputs
-                           // written (padding outputs are zero and do not matter); as unsigned
-                           // integers, so that a NaN wins and the order of panels is free
+  uint32_t* row_max_bits;  // [M][kPanelWidth] or null: each raised to the bits of max |dst[m][n]| over the outputs n
+                           // written that are at its place in their panel (padding outputs are zero and do not
+                           // matter); as unsigned integers, so that a NaN wins and the order of panels is free.
+                           // The row's largest is the largest of them: to find it once a row, not once a tile, is
+                           // quantize_rows' part
   int m, k;
   int panel_begin, panel_end;
   Activation activation;
@@ -93,7 +95,8 @@ struct GemmF32Args {
 struct QuantizeRowsArgs {
   const float* src;  // [M][lds]
   size_t lds;
-  const uint32_t* row_max_bits;  // [M] or null: bits of max |src[m][k]| where already known
+  const uint32_t* row_max_bits;  // [M][kPanelWidth] or null: the largest of a row's is the bits of max |src[m][k]|,
+                                 // where already known
   uint8_t* dst;                  // [M][ldd]
   size_t ldd;
   float* scale;  // [M]

@@ -165,6 +165,12 @@ float quantize_row_smoothed(const float* x, const float* inv, int k, uint8_t* q)
   return s.scale;
 }
 
+uint32_t largest_of(const uint32_t* row_max_bits) {
+  uint32_t largest = 0;
+  for (int n = 0; n < kPanelWidth; ++n) largest = row_max_bits[n] > largest ? row_max_bits[n] : largest;
+  return largest;
+}
+
 void quantize_rows(const QuantizeRowsArgs& g) {
   for (int m = 0; m < g.m; ++m) {
     const float* x = g.src + static_cast<size_t>(m) * g.lds;
@@ -173,7 +179,8 @@ void quantize_rows(const QuantizeRowsArgs& g) {
       g.scale[m] = quantize_row_smoothed(x, g.inv, g.k, q);
       continue;
     }
-    const uint32_t bits = g.row_max_bits ? g.row_max_bits[m] : absmax_bits(x, static_cast<size_t>(g.k), 1);
+    const uint32_t bits = g.row_max_bits ? largest_of(g.row_max_bits + m * kPanelWidth)
+                                         : absmax_bits(x, static_cast<size_t>(g.k), 1);
     g.scale[m] = quantize_row(x, g.k, bits, q);
   }
 }
@@ -235,8 +242,8 @@ void gemm_s8_tile(const GemmS8Args& g, int m, int panel) {
                         g.clipped);
   }
   if (g.row_max_bits) {
-    const uint32_t bits = absmax_bits(dst, kPanelWidth, 1);
-    g.row_max_bits[m] = bits > g.row_max_bits[m] ? bits : g.row_max_bits[m];
+    uint32_t* largest = g.row_max_bits + m * kPanelWidth;
+    for (int n = 0; n < kPanelWidth; ++n) largest[n] = abs_bits(dst[n]) > largest[n] ? abs_bits(dst[n]) : largest[n];
   }
 }
 

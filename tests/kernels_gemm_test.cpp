@@ -79,7 +79,7 @@ struct S8Problem {
     write_activations(table.activation_offset);
     GuardBuffer<float> dst(static_cast<size_t>(shape.m - 1) * ldd + padded, guard);
     std::fill(dst.begin(), dst.end(), -77.0f);
-    GuardBuffer<uint32_t> bits(static_cast<size_t>(shape.m), guard);
+    GuardBuffer<uint32_t> bits(static_cast<size_t>(shape.m) * kPanelWidth, guard);
     for (size_t m = 0; m < bits.size(); ++m) bits[m] = m % 3 == 2 ? 0x42000000u : 0;  // 32.0: raised, never lowered
     table.gemm_s8({.a = a.data(),
                    .lda = stride,

@@ -110,7 +110,9 @@ Quantized quantize(const KernelTable& table, std::span<const float> rows, int m,
     for (size_t j = 0; j < depth; ++j) {
       largest = std::max(largest, std::bit_cast<uint32_t>(rows[i * depth + j]) & 0x7fffffffu);
     }
-    bits.push_back(largest);
+    bits.resize((i + 1) * kPanelWidth);
+    bits[i * kPanelWidth + i % kPanelWidth] = largest;  // wherever it is among a row's, and whatever less the others are
+    bits[i * kPanelWidth + (i + 5) % kPanelWidth] = largest / 2;
   }
   table.quantize_rows({.src = src.data(),
                        .lds = lds,
