@@ -221,8 +221,8 @@ void quantize_rows(const QuantizeRowsArgs& g) {
       g.scale[m] = quantize_row(values, g.k, absmax_bits(values, g.k), q);
     } else {
       const Plain values = {x};
-      const int32_t bits = g.row_max_bits ? Vec::fold_max_i(Vec::load_i(g.row_max_bits + m * kPanelWidth))
-                                          : absmax_bits(values, g.k);
+      const int32_t bits =
+          g.row_max_bits ? Vec::fold_max_i(Vec::load_i(g.row_max_bits + m * kPanelWidth)) : absmax_bits(values, g.k);
       g.scale[m] = quantize_row(values, g.k, bits, q);
     }
   }

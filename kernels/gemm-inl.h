@@ -210,7 +210,8 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     if (bytes) {
       quantize_block(g, result, row, rows, panel, kColumns);
     } else {
-      finish_block(result.y, result.ldy, rows, kColumns, g.activation, row_max_bits ? row_max_bits + row * kPanelWidth : nullptr);
+      finish_block(result.y, result.ldy, rows, kColumns, g.activation,
+                   row_max_bits ? row_max_bits + row * kPanelWidth : nullptr);
     }
     row += rows;
   }

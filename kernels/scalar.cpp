@@ -179,8 +179,8 @@ void quantize_rows(const QuantizeRowsArgs& g) {
       g.scale[m] = quantize_row_smoothed(x, g.inv, g.k, q);
       continue;
     }
-    const uint32_t bits = g.row_max_bits ? largest_of(g.row_max_bits + m * kPanelWidth)
-                                         : absmax_bits(x, static_cast<size_t>(g.k), 1);
+    const uint32_t bits =
+        g.row_max_bits ? largest_of(g.row_max_bits + m * kPanelWidth) : absmax_bits(x, static_cast<size_t>(g.k), 1);
     g.scale[m] = quantize_row(x, g.k, bits, q);
   }
 }

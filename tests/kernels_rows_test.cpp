@@ -111,7 +111,8 @@ Quantized quantize(const KernelTable& table, std::span<const float> rows, int m,
       largest = std::max(largest, std::bit_cast<uint32_t>(rows[i * depth + j]) & 0x7fffffffu);
     }
     bits.resize((i + 1) * kPanelWidth);
-    bits[i * kPanelWidth + i % kPanelWidth] = largest;  // wherever it is among a row's, and whatever less the others are
+    bits[i * kPanelWidth + i % kPanelWidth] =
+        largest;  // wherever it is among a row's, and whatever less the others are
     bits[i * kPanelWidth + (i + 5) % kPanelWidth] = largest / 2;
   }
   table.quantize_rows({.src = src.data(),
