@@ -228,45 +228,71 @@ void quantize_rows(const QuantizeRowsArgs& g) {
   }
 }
 
-// Static quantization of 16 values at a time, counting those that are clipped.
+// Static quantization, counting what is clipped.
 class StaticQuantizer {
  public:
   explicit StaticQuantizer(int32_t zero_point) : zero_(Vec::set(static_cast<float>(zero_point))) {}
 
-  // Lanes to be written nowhere must hold y = 0 and inv = 0: they are not counted then.
+  // 16 values. Lanes to be written nowhere must hold y = 0 and inv = 0: they are not counted then.
   I operator()(F y, F inv) {
     const F v = Vec::fma(y, inv, zero_);
     if constexpr (kCountClipped) {
-      // -1 where the magnitude is above 127.5 or NaN: a difference of two non-negative integers has the sign.
-      outside_ = Vec::add_i(outside_, Vec::shift_right<31>(Vec::sub_i(Vec::set_i(kClipBits), Vec::abs_bits(v))));
+      // -1 where the magnitude is 127.5 or more, or NaN: a difference of two non-negative integers has the sign.
+      outside_ = Vec::add_i(outside_, Vec::shift_right<31>(Vec::sub_i(Vec::set_i(kLargestInside), Vec::abs_bits(v))));
     }
     const I q = Vec::to_int(Vec::min(Vec::max(v, Vec::set(-127.0f)), Vec::set(127.0f)));
     return kActivationOffset == 0 ? q : Vec::add_i(q, Vec::set_i(kActivationOffset));
   }
+
+  // 16 kVectors values, y(p) and inv(p) for each 16 of them, to as many bytes.
+  template <int kVectors, class Y, class Inv, class V = Vec>
+  void store(uint8_t* q, const Y& y, const Inv& inv) {
+    static_assert(1 <= kVectors && kVectors <= 4);
+    if constexpr (requires { &V::template store_clamped<true, 1>; }) {
+      const auto at = [&](int p) { return p < kVectors ? Vec::fma(y(p), inv(p), zero_) : Vec::zero(); };
+      const F v0 = at(0), v1 = at(1), v2 = at(2);
+      const uint64_t outside = V::template store_clamped<kActivationOffset == 0, kVectors>(q, v0, v1, v2, at(3));
+      if constexpr (kCountClipped) count_ += static_cast<uint64_t>(__builtin_popcountll(outside));
+    } else if constexpr (kVectors == 4) {
+      const I q0 = (*this)(y(0), inv(0)), q1 = (*this)(y(1), inv(1)), q2 = (*this)(y(2), inv(2));
+      Vec::store_bytes_64<kActivationOffset == 0>(q, q0, q1, q2, (*this)(y(3), inv(3)));
+    } else {
+      for (int p = 0; p < kVectors; ++p) Vec::store_bytes(q + p * kWidth, (*this)(y(p), inv(p)));
+    }
+  }
+
   void add_count_to(uint64_t* clipped) const {
-    if (kCountClipped && clipped) *clipped += static_cast<uint64_t>(-int64_t{Vec::fold_add_i(outside_)});
+    if (kCountClipped && clipped) *clipped += count_ + static_cast<uint64_t>(-int64_t{Vec::fold_add_i(outside_)});
   }
 
  private:
-  static constexpr int32_t kClipBits = 0x42ff0000;  // 127.5f
+  static constexpr int32_t kLargestInside = 0x42feffff;  // the float before 127.5
   F zero_;
   I outside_ = Vec::zero_i();
+  uint64_t count_ = 0;
 };
 
-void quantize_static(const QuantizeStaticArgs& g) {
-  StaticQuantizer quantized(g.zero_point);
-  for (int m = 0; m < g.m; ++m) {
-    const float* x = g.src + static_cast<size_t>(m) * g.lds;
-    uint8_t* q = g.dst + static_cast<size_t>(m) * g.ldd;
-    const auto at = [&](int i, int count) { return quantized(load(x + i, count), load(g.inv + i, count)); };
-    int i = 0;
-    for (; i + 4 * kWidth <= g.k; i += 4 * kWidth) {
-      const I q0 = at(i, kWidth), q1 = at(i + kWidth, kWidth), q2 = at(i + 2 * kWidth, kWidth);
-      Vec::store_bytes_64<kActivationOffset == 0>(q + i, q0, q1, q2, at(i + 3 * kWidth, kWidth));
-    }
-    for_vectors(g.k - i, [&](int j, int count) { Vec::store_bytes(q + i + j, at(i + j, count)); });
+// count values to bytes, 16 at a time: writes up to the next multiple of 16, which the stride allows for.
+inline void quantize_static_row(const float* y, const float* inv, int count, uint8_t* q, StaticQuantizer& quantizer) {
+  StaticQuantizer quantized = quantizer;  // a copy, whose address nobody has: stores of bytes may alias everything else
+  int i = 0;
+  for (; i + 4 * kWidth <= count; i += 4 * kWidth) {
+    quantized.store<4>(
+        q + i, [=](int p) { return Vec::load(y + i + p * kWidth); },
+        [=](int p) { return Vec::load(inv + i + p * kWidth); });
   }
-  quantized.add_count_to(g.clipped);
+  for_vectors(count - i,
+              [&](int j, int n) { Vec::store_bytes(q + i + j, quantized(load(y + i + j, n), load(inv + i + j, n))); });
+  quantizer = quantized;
+}
+
+void quantize_static(const QuantizeStaticArgs& g) {
+  StaticQuantizer quantizer(g.zero_point);
+  for (int m = 0; m < g.m; ++m) {
+    quantize_static_row(g.src + static_cast<size_t>(m) * g.lds, g.inv, g.k, g.dst + static_cast<size_t>(m) * g.ldd,
+                        quantizer);
+  }
+  quantizer.add_count_to(g.clipped);
 }
 
 // ---- rows ----
@@ -307,10 +333,10 @@ inline void layer_norm_row(const LayerNormArgs& g, int m) {
   if (!q) {
     for_vectors(g.n, result);
   } else if (!g.scale) {
-    StaticQuantizer quantized(g.zero_point);
-    for_vectors(
-        g.n, [&](int k, int count) { Vec::store_bytes(q + k, quantized(result(k, count), load(g.inv + k, count))); });
-    quantized.add_count_to(g.clipped);
+    for_vectors(g.n, result);
+    StaticQuantizer quantizer(g.zero_point);
+    quantize_static_row(y, g.inv, g.n, q, quantizer);
+    quantizer.add_count_to(g.clipped);
   } else if (g.inv) {
     I largest = Vec::zero_i();
     for_vectors(g.n, [&](int k, int count) {

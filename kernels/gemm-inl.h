@@ -131,37 +131,38 @@ inline void finish_block(float* y, size_t ldd, int rows, int n, Activation activ
   }
 }
 
-// Activation and static quantization of rows x n values to bytes, 16 at a time. The quantizer is a copy, whose address
-// nobody has: stores of bytes may alias everything else.
-template <Activation kActivation>
-inline StaticQuantizer quantize_block_as(Block block, int rows, int n, const float* inv, StaticQuantizer quantized,
-                                         uint8_t* q, size_t ldq) {
+// Activation and static quantization of rows x P panels to bytes. The quantizer is a copy, whose address nobody has:
+// stores of bytes may alias everything else.
+template <Activation kActivation, int P>
+inline StaticQuantizer quantize_block_as(Block block, int rows, const float* inv, StaticQuantizer quantized, uint8_t* q,
+                                         size_t ldq) {
   for (int r = 0; r < rows; ++r, q += ldq) {
     const float* y = block.y + static_cast<size_t>(r) * block.ldy;
-    for (int i = 0; i < n; i += kWidth) {
-      Vec::store_bytes(q + i, quantized(activated<kActivation>(Vec::load(y + i)), Vec::load(inv + i)));
-    }
+    quantized.store<P>(
+        q, [=](int p) { return activated<kActivation>(Vec::load(y + p * kPanelWidth)); },
+        [=](int p) { return Vec::load(inv + p * kPanelWidth); });
   }
   return quantized;
 }
 
 // Of rows from `row` on and panels from `panel` on.
-inline void quantize_block(const GemmS8Args& g, Block block, int row, int rows, int panel, int n) {
+template <int P>
+inline void quantize_block(const GemmS8Args& g, Block block, int row, int rows, int panel) {
   uint8_t* q = g.q + static_cast<size_t>(row) * g.ldq + panel * kPanelWidth;
   const float* inv = g.q_inv + panel * kPanelWidth;
   StaticQuantizer quantized(g.q_zero_point);
   switch (g.activation) {
     case Activation::kNone:
-      quantized = quantize_block_as<Activation::kNone>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kNone, P>(block, rows, inv, quantized, q, g.ldq);
       break;
     case Activation::kGelu:
-      quantized = quantize_block_as<Activation::kGelu>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kGelu, P>(block, rows, inv, quantized, q, g.ldq);
       break;
     case Activation::kGeluTanh:
-      quantized = quantize_block_as<Activation::kGeluTanh>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kGeluTanh, P>(block, rows, inv, quantized, q, g.ldq);
       break;
     case Activation::kRelu:
-      quantized = quantize_block_as<Activation::kRelu>(block, rows, n, inv, quantized, q, g.ldq);
+      quantized = quantize_block_as<Activation::kRelu, P>(block, rows, inv, quantized, q, g.ldq);
       break;
   }
   quantized.add_count_to(g.clipped);
@@ -170,7 +171,15 @@ inline void quantize_block(const GemmS8Args& g, Block block, int row, int rows, 
 // Whether a product's results are bytes.
 inline bool gives_bytes(const GemmS8Args& g) { return g.q != nullptr; }
 inline bool gives_bytes(const GemmF32Args&) { return false; }
-inline void quantize_block(const GemmF32Args&, Block, int, int, int, int) {}
+template <int P>
+inline void quantize_block(const GemmF32Args&, Block, int, int, int) {}
+
+// The lines that quantize_block will write: the last of each row, as its first was the last of the panels before.
+inline void prefetch_bytes(const GemmS8Args& g, int row, int rows, int end_panel) {
+  const uint8_t* q = g.q + static_cast<size_t>(row) * g.ldq + end_panel * kPanelWidth - 1;
+  for (int r = 0; r < rows; ++r, q += g.ldq) __builtin_prefetch(q, 1, 3);
+}
+inline void prefetch_bytes(const GemmF32Args&, int, int, int) {}
 
 // What the walk over rows and panels needs to know of a product, whatever its type.
 struct GemmShape {
@@ -199,16 +208,20 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     const int rows = (shape.rows - row) / (blocks - block);
     const Block result =
         bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
-    for (int r = 0; r < rows; ++r) {
-      for (int p = 0; p < P; ++p) {
-        __builtin_prefetch(result.y + static_cast<size_t>(r) * result.ldy + p * kPanelWidth, 1, 3);
+    if (bytes) {
+      prefetch_bytes(g, row, rows, panel + P);
+    } else {
+      for (int r = 0; r < rows; ++r) {
+        for (int p = 0; p < P; ++p) {
+          __builtin_prefetch(result.y + static_cast<size_t>(r) * result.ldy + p * kPanelWidth, 1, 3);
+        }
       }
     }
     const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
                            shape.steps, prefetch, Epilogue{g, row, panel, start, result});
     if (bytes) {
-      quantize_block(g, result, row, rows, panel, kColumns);
+      quantize_block<P>(g, result, row, rows, panel);
     } else {
       finish_block(result.y, result.ldy, rows, kColumns, g.activation,
                    row_max_bits ? row_max_bits + row * kPanelWidth : nullptr);

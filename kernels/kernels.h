@@ -40,8 +40,8 @@ constexpr size_t activation_stride(size_t k) { return (k + 63) / 64 * 64; }
 
 // Static quantization: a fixed multiplier a channel and one integer zero point,
 //   q = round_to_i8(fma(y, inv[n], float(zero_point))), stored as an activation byte.
-// `clipped` (null: not counted) is raised by the number of values whose fma is not within [-127.5, 127.5], a NaN
-// included, which becomes -127. Nothing is counted without kCountClipped.
+// `clipped` (null: not counted) is raised by the number of values whose fma does not round to -127..127 (its magnitude
+// is 127.5 or more), a NaN included, which becomes -127. Nothing is counted without kCountClipped.
 //
 // y[m][n] = act(fma(float(acc), a_scale[m] * b_scale[n], bias[n])),
 // acc = sum over k of (q[m][k] - a_zero_point) * w[n][k], exact in int32,

@@ -185,7 +185,7 @@ void quantize_rows(const QuantizeRowsArgs& g) {
   }
 }
 
-// Values outside [-127.5, 127.5], by their bits, so that a NaN is one of them.
+// Values that do not round to -127..127 (127.5 is a tie that goes to 128), by their bits, so that a NaN is one of them.
 constexpr uint32_t kClipBits = 0x42ff0000u;  // 127.5f
 
 void quantize_static_row(const float* y, const float* inv, int32_t zero_point, int count, uint8_t* q,
@@ -194,7 +194,7 @@ void quantize_static_row(const float* y, const float* inv, int32_t zero_point, i
   uint64_t outside = 0;
   for (int i = 0; i < count; ++i) {
     const float v = fma(y[i], inv[i], zero);
-    if (abs_bits(v) > kClipBits) ++outside;
+    if (abs_bits(v) >= kClipBits) ++outside;
     q[i] = static_cast<uint8_t>(round_to_i8(v));
   }
   if (kCountClipped && clipped) *clipped += outside;

@@ -75,6 +75,31 @@ struct Vec {
     const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     store_i(p, _mm512_permutexvar_epi32(order, bytes));
   }
+  // Optional (float_ops-inl.h, StaticQuantizer): 16 kVectors values of a, b, c, d to as many bytes, rounded, held to
+  // -127..127 (a NaN is -127) and with 128 added unless kSigned. Returns a bit for each that was not within that range.
+  // Saturation on the way to 16 and 8 bits clamps for nothing, and what is outside shows in the words.
+  template <bool kSigned, int kVectors>
+  static uint64_t store_clamped(uint8_t* p, F a, F b, F c, F d) {
+    // Below 2^15, or the integer would be INT32_MIN, which has the wrong sign; NaN and -inf give that, and it is right.
+    const auto rounded = [](F x) { return _mm512_cvtps_epi32(_mm512_min_ps(set(1000.0f), x)); };
+    const I low = _mm512_packs_epi32(rounded(a), rounded(b)), high = _mm512_packs_epi32(rounded(c), rounded(d));
+    I bytes = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(-127));
+    if constexpr (!kSigned) bytes = _mm512_xor_si512(bytes, _mm512_set1_epi8(-128));
+    const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    bytes = _mm512_permutexvar_epi32(order, bytes);
+    if constexpr (kVectors == 4) store_i(p, bytes);
+    if constexpr (kVectors == 2 || kVectors == 3) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(bytes));
+    }
+    if constexpr (kVectors == 3) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 32), _mm512_extracti32x4_epi32(bytes, 2));
+    }
+    if constexpr (kVectors == 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_castsi512_si128(bytes));
+    const auto outside = [](I words) {  // unsigned: |-32768| is 32768
+      return _mm512_cmpgt_epu16_mask(_mm512_abs_epi16(words), _mm512_set1_epi16(127));
+    };
+    return _mm512_kunpackd(outside(high), outside(low));
+  }
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set(float x) { return _mm512_set1_ps(x); }
