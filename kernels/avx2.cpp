@@ -25,7 +25,8 @@ constexpr int32_t kActivationOffset = 0;
 }  // namespace
 }  // namespace octobert
 
-#include "kernels/attention-inl.h"
+#include "kernels/attention_f32-inl.h"
+#include "kernels/attention_static-inl.h"
 #include "kernels/fma_avx2.h"
 #include "kernels/gemm-inl.h"
 

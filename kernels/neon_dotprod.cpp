@@ -16,7 +16,8 @@ constexpr int32_t kActivationOffset = 0;
 }  // namespace
 }  // namespace octobert
 
-#include "kernels/attention-inl.h"
+#include "kernels/attention_f32-inl.h"
+#include "kernels/attention_static-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/tile_neon-inl.h"
 
