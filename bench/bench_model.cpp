@@ -1,4 +1,5 @@
-// The whole model, ids to logits, warm: the bundled checkpoint in every scheme, or packed files of one's own.
+// The whole model, ids to logits, warm: the bundled checkpoint in every scheme, or packed files of one's own. "callers"
+// are threads that share an engine of one thread: do they fight?
 //   bench_model [M.octo ...] [--benchmark_...]
 #include <benchmark/benchmark.h>
 
@@ -25,8 +26,15 @@ constexpr Shape kShapes[] = {{1, 16}, {1, 128}, {1, 512}, {8, 128}};
 struct Model {
   std::string name;
   std::vector<std::byte> bytes;  // what the engine views, if it was converted here
-  Engine engine;
+  Engine engine, single;         // all cores; one thread
 };
+
+constexpr int kMostCallers = 2;
+octobert::OpenOptions one_thread() {
+  octobert::OpenOptions options;
+  options.threads = 1;
+  return options;
+}
 
 void forward(benchmark::State& state, const Engine& engine, const Shape& shape) {
   const auto vocab = static_cast<size_t>(engine.info().vocab_size);
@@ -36,8 +44,7 @@ void forward(benchmark::State& state, const Engine& engine, const Shape& shape) 
   std::vector<float> logits(ids.size() * engine.labels().size());
   octobert::Workspace workspace;
   for (auto _ : state) engine.logits({.ids = ids, .type_ids = {}, .offsets = offsets}, logits, workspace);
-  state.counters["tokens/s"] =
-      benchmark::Counter(static_cast<double>(ids.size()), benchmark::Counter::kIsIterationInvariantRate);
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(ids.size()));  // tokens, of all callers
 }
 
 void add_bundled(std::list<Model>& models) {
@@ -48,14 +55,16 @@ void add_bundled(std::list<Model>& models) {
     options.check = false;
     std::vector<std::byte> bytes = octobert::converter::convert_to_memory(checkpoint, options);
     Engine engine = Engine::open_memory(bytes);  // views the vector's memory, which moving keeps
-    models.push_back({std::string("minilm-ner/") + scheme, std::move(bytes), std::move(engine)});
+    Engine single = Engine::open_memory(bytes, one_thread());
+    models.push_back({std::string("minilm-ner/") + scheme, std::move(bytes), std::move(engine), std::move(single)});
   }
 }
 
 void run(const std::vector<std::string>& files) {
   std::list<Model> models;
   for (const std::string& file : files) {
-    models.push_back({std::filesystem::path(file).stem().string(), {}, Engine::open(file)});
+    models.push_back(
+        {std::filesystem::path(file).stem().string(), {}, Engine::open(file), Engine::open(file, one_thread())});
   }
   if (files.empty()) add_bundled(models);
   for (const Model& model : models) {
@@ -65,6 +74,11 @@ void run(const std::vector<std::string>& files) {
       benchmark::RegisterBenchmark(name.c_str(), [&](benchmark::State& state) { forward(state, model.engine, shape); })
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
+      benchmark::RegisterBenchmark((name + "/callers").c_str(),
+                                   [&](benchmark::State& state) { forward(state, model.single, shape); })
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime()
+          ->ThreadRange(1, kMostCallers);
     }
   }
   benchmark::RunSpecifiedBenchmarks();
