@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "kernels/layout.h"
 
@@ -27,27 +26,37 @@ std::vector<Product> products(const Checkpoint& checkpoint, uint32_t layer) {
           {{name("ffn2")}, inner}};
 }
 
-// The input's grid, if all of the product's matrices have the same.
-std::optional<StaticInput> static_input(const Checkpoint& checkpoint, const Product& product) {
-  const auto range = checkpoint.input_range(product.modules[0]);
-  const std::vector<float> pre = checkpoint.quantization().pre_quant_scale(product.modules[0], product.columns);
-  if (!range) return std::nullopt;
-  for (const std::string& module : product.modules) {
-    if (checkpoint.input_range(module) != range) return std::nullopt;
-    if (checkpoint.quantization().pre_quant_scale(module, product.columns) != pre) return std::nullopt;
-  }
+// The grid of one matrix' input.
+StaticInput static_input(const ImportedRange& range, const std::vector<float>& pre, size_t columns) {
   StaticInput input;
   // An unsigned range that begins at 0 has its zero point at -128, one below the lowest level: the grid moves up by
   // one.
-  input.zero = std::clamp(range->zero_point, -127, 127);
-  input.scale.resize(product.columns);
-  input.inv.resize(padded_outputs(product.columns));
-  for (size_t k = 0; k < product.columns; ++k) {
+  input.zero = std::clamp(range.zero_point, -127, 127);
+  input.scale.resize(columns);
+  input.inv.resize(padded_outputs(columns));
+  for (size_t k = 0; k < columns; ++k) {
     const float multiplier = pre.empty() ? 1.0f : pre[k];
-    input.scale[k] = range->scale / multiplier;
-    input.inv[k] = pre.empty() ? 1.0f / range->scale : multiplier / range->scale;
+    input.scale[k] = range.scale / multiplier;
+    input.inv[k] = pre.empty() ? 1.0f / range.scale : multiplier / range.scale;
   }
   return input;
+}
+
+// One grid if the inputs of all of the product's matrices have the same, else one for each, if a matrix is whole panels
+// of outputs; none if one of them has no range.
+std::vector<StaticInput> static_inputs(const Checkpoint& checkpoint, const Product& product) {
+  std::vector<StaticInput> inputs;
+  for (const std::string& module : product.modules) {
+    const auto range = checkpoint.input_range(module);
+    if (!range) return {};
+    const std::vector<float> pre = checkpoint.quantization().pre_quant_scale(module, product.columns);
+    inputs.push_back(static_input(*range, pre, product.columns));
+  }
+  const bool equal = std::all_of(inputs.begin(), inputs.end(), [&](const auto& one) { return one == inputs.front(); });
+  if (equal) inputs.resize(1);
+  // Query's, key's and value's matrices have as many outputs as inputs.
+  if (!equal && product.columns % kPanelWidth != 0) inputs.clear();
+  return inputs;
 }
 
 // Scales of what query, key and value give: [heads], [heads], [hidden]; empty if attention can't be static.
@@ -88,7 +97,7 @@ Plan imported_plan(const Checkpoint& checkpoint, std::vector<std::string>& warni
                                                       {&products_of.ffn2, "ffn2"}};
     const std::vector<Product> all = products(checkpoint, layer);
     for (size_t i = 0; i < all.size(); ++i) {
-      if (static_input(checkpoint, all[i])) continue;
+      if (!static_inputs(checkpoint, all[i]).empty()) continue;
       *places[i].first = Scheme::kDynamic;
       dynamic.push_back(fmt::format("layer.{}.{}", layer, places[i].second));
     }
@@ -118,11 +127,7 @@ LayerRecipe imported_recipe(const Checkpoint& checkpoint, uint32_t index) {
   LayerRecipe recipe;
   ProductRecipe* const recipes[] = {&recipe.qkv, &recipe.attention_output, &recipe.ffn1, &recipe.ffn2};
   const std::vector<Product> all = products(checkpoint, index);
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (std::optional<StaticInput> input = static_input(checkpoint, all[i])) {
-      recipes[i]->static_input = std::move(*input);
-    }
-  }
+  for (size_t i = 0; i < all.size(); ++i) recipes[i]->static_inputs = static_inputs(checkpoint, all[i]);
   if (const auto scales = attention_scales(checkpoint, index); !scales.empty()) fix_attention(scales, recipe);
   return recipe;
 }

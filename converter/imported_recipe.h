@@ -12,9 +12,10 @@
 
 namespace octobert::converter {
 
-// Static wherever the checkpoint has what that needs, dynamic elsewhere: a product whose input has no range, or whose
-// matrices (query, key, value) have different ones; attention without a range for each of the three, or with zero
-// points. warnings: which products these are, and why. The classifier stays float.
+// Static wherever the checkpoint has what that needs, dynamic elsewhere: a product whose input has no range; qkv if its
+// matrices have different ones and are not whole panels of outputs each (Linear::input_parts); attention without a
+// range for each of the three, or with zero points. warnings: which products these are, and why. The classifier stays
+// float.
 Plan imported_plan(const Checkpoint& checkpoint, std::vector<std::string>& warnings);
 
 // Whether imported_plan would make any product static.

@@ -22,19 +22,31 @@ void read_norm(const Checkpoint& checkpoint, const std::string& name, NormFloats
   read_vector(checkpoint, name + ".beta", hidden, norm.beta);
 }
 
+// What the inputs of a product's matrices are multiplied with: once if it is the same for all.
+void read_input_inv(const Checkpoint& checkpoint, std::span<const std::string> names, size_t columns,
+                    GivenInt8& given) {
+  std::vector<std::vector<float>> parts;
+  for (const std::string& name : names) {
+    parts.push_back(checkpoint.quantization().pre_quant_scale(name, columns));
+  }
+  if (std::all_of(parts.begin(), parts.end(), [&](const auto& part) { return part == parts.front(); })) parts.resize(1);
+  given.input_parts = parts.size();
+  for (std::vector<float>& part : parts) {
+    if (part.empty() && parts.size() > 1) part.assign(columns, 1.0f);
+    if (!part.empty()) part.resize(padded_outputs(columns));
+    given.input_inv.insert(given.input_inv.end(), part.begin(), part.end());
+  }
+}
+
 // The int8 weights of a product whose matrices all have some of the checkpoint's own.
 void read_given(const Checkpoint& checkpoint, std::span<const std::string> names, size_t rows, size_t columns,
                 LinearFloats& linear) {
   linear.given = {};
   linear.minus_128_replaced = 0;
-  const std::vector<float> input_inv = checkpoint.quantization().pre_quant_scale(names[0], columns);
-  // Matrices of one product whose inputs are multiplied differently: their floats have that in them already.
-  const bool usable = std::all_of(names.begin(), names.end(), [&](const std::string& name) {
-    return checkpoint.has_int8(name) && checkpoint.quantization().pre_quant_scale(name, columns) == input_inv;
-  });
+  const bool usable =
+      std::all_of(names.begin(), names.end(), [&](const std::string& name) { return checkpoint.has_int8(name); });
   if (!usable) return;
-  linear.given.input_inv = input_inv;
-  if (!input_inv.empty()) linear.given.input_inv.resize(padded_outputs(columns));
+  read_input_inv(checkpoint, names, columns, linear.given);
   linear.given.q.resize(names.size() * rows * columns);
   linear.given.scale.resize(names.size() * rows);
   for (size_t i = 0; i < names.size(); ++i) {
@@ -58,7 +70,28 @@ void read_linear(const Checkpoint& checkpoint, std::span<const std::string> name
   read_given(checkpoint, names, rows, columns, linear);
 }
 
+// One product for each quantization of the input, put together.
+PackedLinear pack_parts(Executor& executor, const LinearFloats& floats, const ProductRecipe& recipe) {
+  const size_t count = recipe.static_inputs.size();
+  std::vector<PackedLinear> parts;
+  for (size_t i = 0; i < count; ++i) {
+    ProductRecipe part = recipe;
+    part.static_inputs = {recipe.static_inputs[i]};
+    parts.push_back(pack_linear(executor, format::Scheme::kStatic, 0, floats.part(i, count), &part));
+  }
+  return PackedLinear(parts);
+}
+
 }  // namespace
+
+LinearFloats LinearFloats::part(size_t index, size_t count) const {
+  const size_t rows = bias.size() / count, weights = weight.size() / count;
+  const auto share = [index](const std::vector<float>& all, size_t size) {
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(index * size);
+    return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(size));
+  };
+  return {static_cast<int>(rows), k, share(weight, weights), share(bias, rows), given.part(index, count), 0};
+}
 
 void LayerFloats::read(const Checkpoint& checkpoint, uint32_t index) {
   const size_t hidden = checkpoint.config().hidden_size, inner = checkpoint.config().intermediate_size;
@@ -78,9 +111,12 @@ PackedLinear pack_linear(Executor& executor, format::Scheme scheme, int group_si
   if (recipe == nullptr && scheme == format::Scheme::kStatic) {
     throw Error(ErrorCode::kInvalidInput, "a static product needs calibration");
   }
+  if (scheme == format::Scheme::kStatic && recipe->static_inputs.size() > 1) {
+    return pack_parts(executor, floats, *recipe);
+  }
   PackSpec spec{.scheme = scheme, .group_size = group_size, .given = &floats.given};
   if (recipe != nullptr) {
-    spec.static_input = &recipe->static_input;
+    spec.static_input = recipe->static_inputs.empty() ? nullptr : &recipe->static_inputs.front();
     spec.smooth = recipe->smooth;
     spec.smooth_dynamic = recipe->smooth_dynamic;
     spec.inverse = recipe->inverse ? &*recipe->inverse : nullptr;

@@ -20,6 +20,9 @@ struct LinearFloats {
   std::vector<float> weight, bias;  // [n][k] row-major, [n]
   GivenInt8 given;                  // the same weights as the checkpoint quantizes them, if it does
   size_t minus_128_replaced = 0;    // in `given`
+
+  // The index-th of `count` equal shares of the outputs.
+  LinearFloats part(size_t index, size_t count) const;
 };
 
 struct NormFloats {
@@ -37,7 +40,7 @@ struct LayerFloats {
 struct LayerRecipe;  // recipe.h
 struct ProductRecipe;
 
-// A product as a plan stores it; with a recipe (null: none) as calibration has it.
+// A product as a plan stores it; with a recipe (null: none) as calibration, or the checkpoint's ranges, have it.
 PackedLinear pack_linear(Executor& executor, format::Scheme scheme, int group_size, const LinearFloats& floats,
                          const ProductRecipe* recipe);
 

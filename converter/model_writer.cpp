@@ -218,10 +218,18 @@ void ModelWriter::add_linear(const std::string& name, const Linear& linear) {
       add_tensor(weight, DType::kI8, Layout::kN16K4, dims, bytes_of(linear.weight_s8, packed_s8_bytes(n, k)));
       add_floats(name + ".scale", {padded_outputs(n)}, linear.scale);
       add_integers(name + ".sum", linear.sum, padded_outputs(n));
-      if (linear.input_inv != nullptr) add_floats(name + ".input_inv", {padded_outputs(k)}, linear.input_inv);
-      if (linear.scheme == Scheme::kStatic) add_integers(name + ".input_zero", &linear.input_zero, 1);
+      add_input(name, linear);
   }
   add_floats(name + ".bias", {padded_outputs(n)}, linear.bias);
+}
+
+void ModelWriter::add_input(const std::string& name, const Linear& linear) {
+  const uint64_t k = padded_outputs(static_cast<size_t>(linear.k)), parts = static_cast<uint64_t>(linear.input_parts);
+  if (linear.input_inv != nullptr) {
+    const std::string inv = name + ".input_inv";
+    parts == 1 ? add_floats(inv, {k}, linear.input_inv) : add_floats(inv, {parts, k}, linear.input_inv);
+  }
+  if (linear.scheme == Scheme::kStatic) add_integers(name + ".input_zero", linear.input_zero.data(), parts);
 }
 
 void ModelWriter::add_norm(const std::string& name, const format::ModelConfig& config, const LayerNormWeights& norm) {

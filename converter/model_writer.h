@@ -70,6 +70,7 @@ class ModelWriter {
   void close_section();
   void append(std::span<const std::byte> bytes);
   void align();
+  void add_input(const std::string& name, const Linear& linear);
   void add_norm(const std::string& name, const format::ModelConfig& config, const LayerNormWeights& norm);
   void add_floats(const std::string& name, std::initializer_list<uint64_t> dims, const float* data);
   void add_integers(const std::string& name, const int32_t* data, uint64_t count);

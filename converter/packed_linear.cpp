@@ -35,7 +35,7 @@ std::vector<float> times_columns(std::span<const float> w, std::span<const float
 // What every row's scale of given weights has to be multiplied with, or 0 if the scheme cannot store them.
 float given_factor(const PackSpec& spec) {
   const GivenInt8* given = spec.given;
-  if (given == nullptr || given->q.empty()) return 0;
+  if (given == nullptr || given->q.empty() || given->input_parts > 1) return 0;
   if (spec.scheme == Scheme::kDynamic) return multipliers(spec).empty() ? 1.0f : 0.0f;
   if (spec.scheme == Scheme::kWeightOnly) return given->input_inv.empty() ? 1.0f : 0.0f;
   // Static: the input's scales must be one scale times the inverse of what the given weights' inputs are multiplied
@@ -95,6 +95,15 @@ float group_scale(const float* w, const float* importance, size_t count) {
 }
 
 }  // namespace
+
+GivenInt8 GivenInt8::part(size_t index, size_t count) const {
+  const auto share = [index](const auto& all, size_t shares) {
+    const auto size = static_cast<std::ptrdiff_t>(all.size() / shares),
+               begin = static_cast<std::ptrdiff_t>(index) * size;
+    return std::vector(all.begin() + begin, all.begin() + begin + size);
+  };
+  return {share(q, count), share(scale, count), input_parts == 1 ? input_inv : share(input_inv, input_parts)};
+}
 
 PackedLinear::PackedLinear(Executor& executor, format::Scheme scheme, std::span<const float> w,
                            std::span<const float> bias, int n, int k, const GivenInt8* given)
@@ -187,7 +196,7 @@ void PackedLinear::pack_int8(Executor& executor, const PackSpec& spec, std::span
   });
   if (spec.scheme == Scheme::kStatic) {
     input_inv_ = spec.static_input->inv;
-    view_.input_zero = spec.static_input->zero;
+    view_.input_zero = {spec.static_input->zero};
   } else if (!multiplier.empty()) {
     input_inv_.resize(padded_outputs(k));
     for (size_t c = 0; c < k; ++c) input_inv_[c] = 1.0f / multiplier[c];
@@ -195,10 +204,34 @@ void PackedLinear::pack_int8(Executor& executor, const PackSpec& spec, std::span
     input_inv_ = spec.given->input_inv;
     input_inv_.resize(padded_outputs(k));
   }
+  view_int8();
+}
+
+void PackedLinear::view_int8() {
   view_.input_inv = input_inv_.empty() ? nullptr : input_inv_.data();
-  view_.weight_s8 = packed;
+  view_.weight_s8 = reinterpret_cast<const int8_t*>(weight_.data());
   view_.scale = scale_.data();
   view_.sum = sum_.data();
+}
+
+PackedLinear::PackedLinear(std::span<const PackedLinear> parts) : view_(parts.front().view_) {
+  view_.n = view_.n * static_cast<int>(parts.size());
+  view_.input_parts = static_cast<int>(parts.size());
+  weight_ = AlignedBuffer(packed_s8_bytes(static_cast<size_t>(view_.n), static_cast<size_t>(view_.k)));
+  std::byte* packed = weight_.data();
+  const auto append = [](auto& dst, const auto& src) { dst.insert(dst.end(), src.begin(), src.end()); };
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const PackedLinear& part = parts[i];
+    view_.input_zero[i] = part.view_.input_zero[0];
+    packed = std::copy_n(part.weight_.data(),
+                         packed_s8_bytes(static_cast<size_t>(part.view_.n), static_cast<size_t>(view_.k)), packed);
+    append(scale_, part.scale_);
+    append(sum_, part.sum_);
+    append(bias_, part.bias_);
+    append(input_inv_, part.input_inv_);
+  }
+  view_int8();
+  view_.bias = bias_.data();
 }
 
 void PackedLinear::pack_int4(Executor& executor, const PackSpec& spec, std::span<const float> w) {

@@ -24,16 +24,22 @@ namespace octobert::converter {
 void quantize_rows(Executor& executor, const float* w, size_t rows, size_t columns, int8_t* q, float* scale);
 
 // Int8 weights that a checkpoint brings along (import_quantized.h): q [n][k] in [-127, 127], scale [n]; empty: none.
-// They are weights of the input times input_inv [k], where that is not empty.
+// They are weights of the input times input_inv, where that is not empty: [input_parts][k up to a multiple of 16], of
+// several parts each for its share of the outputs.
 struct GivenInt8 {
   std::vector<int8_t> q;
   std::vector<float> scale, input_inv;
+  size_t input_parts = 1;
+
+  // Of the index-th of `count` equal shares of the outputs; count is a multiple of input_parts.
+  GivenInt8 part(size_t index, size_t count) const;
 };
 
 // Fixed quantization of a product's input: q = round_to_i8(fma(x, inv[k], zero)), x = (q - zero) * scale[k].
 struct StaticInput {
   std::vector<float> inv, scale;  // inv: [k up to a multiple of 16], zero past k; scale: [k]; inv = 1 / scale
   int32_t zero = 0;
+  friend bool operator==(const StaticInput&, const StaticInput&) = default;
 };
 
 // How weights are to be stored. What is null or empty is not done.
@@ -60,6 +66,9 @@ class PackedLinear {
   // w: [n][k] row-major, bias: [n]; both are copied. given: as in PackSpec.
   PackedLinear(Executor& executor, format::Scheme scheme, std::span<const float> w, std::span<const float> bias, int n,
                int k, const GivenInt8* given = nullptr);
+  // Static products of one input, each of whole panels and with its own quantization of the input, as one: its outputs
+  // are theirs, one after the other (Linear::input_parts).
+  explicit PackedLinear(std::span<const PackedLinear> parts);
   const Linear& view() const { return view_; }  // valid while this object lives, moved or not
 
  private:
@@ -67,6 +76,7 @@ class PackedLinear {
   void pack_int8(Executor& executor, const PackSpec& spec, std::span<const float> w);
   void pack_int4(Executor& executor, const PackSpec& spec, std::span<const float> w);
   void pack_codebook(Executor& executor, const PackSpec& spec, std::span<const float> w);
+  void view_int8();
   void correct_bias(Executor& executor, const PackSpec& spec, std::span<const float> w,
                     const std::function<double(size_t n, size_t k)>& stored);
 

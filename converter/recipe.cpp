@@ -52,7 +52,7 @@ ProductRecipe product_recipe(Executor& executor, const Site& site, const Calibra
   const auto k = static_cast<size_t>(site.statistics.columns());
   const std::span<const float> scale = recipe.smooth.empty() ? input_scale : std::span<const float>(recipe.smooth);
   const Range range = observe(site.statistics, 0, site.statistics.columns(), scale, settings.observer, symmetric, name);
-  recipe.static_input = static_input(quantize_range(range, name), recipe.smooth, k);
+  recipe.static_inputs = {static_input(quantize_range(range, name), recipe.smooth, k)};
   for (size_t c = 0; c < k && settings.bias_correction; ++c) {
     recipe.input_mean.push_back(site.statistics.mean(static_cast<int>(c)) /
                                 (input_scale.empty() ? 1.0 : double{input_scale[c]}));

@@ -25,6 +25,19 @@ double median_of(const float* values, int count) {
   return *middle;
 }
 
+// What the codes -127 to 127 stand for (docs/NUMERICS.md), at the median multiplier.
+std::vector<ReportRange> chosen_ranges(const Linear& product) {
+  std::vector<ReportRange> ranges;
+  for (int p = 0; p < product.input_parts; ++p) {
+    const Linear part = product.part(p);
+    const double inv = median_of(part.input_inv, part.k);
+    const char* names[kMaxInputParts] = {"chosen", "key's", "value's"};
+    const char* name = p == 0 && product.input_parts > 1 ? "query's" : names[p];
+    ranges.push_back({name, (-127.0 - part.input_zero[0]) / inv, (127.0 - part.input_zero[0]) / inv});
+  }
+  return ranges;
+}
+
 // with_range: the product reads what was seen, times its multipliers.
 ReportSite activation_site(std::string name, const SiteStatistics& seen, const Linear& product, bool with_range) {
   ReportSite site{
@@ -33,11 +46,10 @@ ReportSite activation_site(std::string name, const SiteStatistics& seen, const L
   if (product.scheme == format::Scheme::kStatic && with_range) {
     const double inv = median_of(product.input_inv, product.k);
     scales = channel_scales(product, inv);
-    // Codes are -127 to 127 (docs/NUMERICS.md).
-    site.ranges = {{"chosen", (-127.0 - product.input_zero) / inv, (127.0 - product.input_zero) / inv}};
+    site.ranges = chosen_ranges(product);
     const bool equal = std::all_of(product.input_inv, product.input_inv + product.k,
                                    [&](float value) { return value == product.input_inv[0]; });
-    site.note = fmt::format("fixed, zero point {}{}", product.input_zero, equal ? "" : "; a multiplier a channel");
+    site.note = fmt::format("fixed, zero point {}{}", product.input_zero[0], equal ? "" : "; a multiplier a channel");
   } else if (product.scheme == format::Scheme::kStatic) {
     site.note = "fixed, of channels that the weights before it have rescaled";
   } else if (product.scheme == format::Scheme::kDynamic) {

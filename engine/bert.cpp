@@ -135,38 +135,43 @@ void product(const Pass& pass, const Workers& workers, Step step, const Linear& 
   linear(pass.kernels(), workers, weights, activation, input, rows, output, how, pass.state);
 }
 
-// A product whose result `name` is read in the given form: integer products give bytes of a static form at once, and
-// the rows' maxima of a dynamic one. For an observer the floats are made in any case: the bytes are the same.
-void product_for(const Pass& pass, const Workers& workers, Step step, const char* name, const Linear& weights,
-                 Activation activation, const ActivationRows& input, int rows, const ActivationRows& output,
-                 const InputForm& form, ClipSite site, Step quantize_step, uint32_t* row_max_bits) {
+// A product whose result is read in the given form: integer products give bytes of a static form at once, and the rows'
+// maxima of a dynamic one. For an observer the floats are made in any case: the bytes are the same.
+void product_for(const Pass& pass, const Workers& workers, Step step, const Linear& weights, Activation activation,
+                 const ActivationRows& input, int rows, const ActivationRows& output, const InputForm& form,
+                 ClipSite site, Step quantize_step, uint32_t* row_max_bits) {
   const bool at_once = is_integer(weights) && pass.run.observer == nullptr && form.scheme == Scheme::kStatic;
   const bool maxima = is_integer(weights) && form.scheme == Scheme::kDynamic && form.inv == nullptr;
   product(pass, workers, step, weights, activation, input, rows, output,
           {.row_max_bits = maxima ? row_max_bits : nullptr,
            .bytes = at_once ? &form : nullptr,
            .clip_site = pass.clip_site(site)});
-  pass.observe(name, output.data, weights.n, output.stride);
   if (at_once) return;
   quantize(pass, workers, quantize_step, output, rows, weights.n, form, pass.clip_site(site),
            maxima ? row_max_bits : nullptr);
 }
 
-// Query, key and value of every token.
+// Query, key and value of every token: in one product, or in one for each way in which the input is quantized.
 void project_qkv(const Pass& pass, const EncoderLayer& layer) {
   BertState& state = pass.state;
-  const InputForm form = InputForm::of(layer.qkv);
-  const InputForm attention =
-      layer.attention == Scheme::kStatic ? InputForm{Scheme::kStatic, layer.qkv_output_inv, 0} : InputForm{};
   for_each_block(pass, [&](const Workers& workers, Rows rows) {
-    const ActivationRows hidden = state.hidden.from(rows.begin);
-    if (state.hidden_form != form) {
-      quantize(pass, workers, Step::kQuantizeInput, hidden, rows.count, pass.hidden_size(), form,
-               pass.clip_site(ClipSite::kQkvInput));
+    const ActivationRows hidden = state.hidden.from(rows.begin), qkv = state.qkv.from(rows.begin);
+    for (int p = 0; p < layer.qkv.input_parts; ++p) {
+      const Linear part = layer.qkv.part(p);
+      const int column = p * part.n;
+      // LayerNorm gives the first part's bytes at most; those of the others take their place.
+      if (const InputForm form = InputForm::of(part); state.hidden_form != form) {
+        quantize(pass, workers, Step::kQuantizeInput, hidden, rows.count, pass.hidden_size(), form,
+                 pass.clip_site(ClipSite::kQkvInput));
+      }
+      const InputForm attention = layer.attention == Scheme::kStatic
+                                      ? InputForm{Scheme::kStatic, layer.qkv_output_inv + column, 0}
+                                      : InputForm{};
+      product_for(pass, workers, Step::kQkv, part, Activation::kNone, hidden, rows.count, qkv.from_column(column),
+                  attention, ClipSite::kQkvOutput, Step::kQkv, nullptr);
     }
-    product_for(pass, workers, Step::kQkv, "qkv", layer.qkv, Activation::kNone, hidden, rows.count,
-                state.qkv.from(rows.begin), attention, ClipSite::kQkvOutput, Step::kQkv, nullptr);
   });
+  pass.observe("qkv", state.qkv.data, layer.qkv.n, state.qkv.stride);
 }
 
 // body(worker, item, head) over texts and heads.
@@ -235,7 +240,7 @@ void attend_static(const Pass& pass, const EncoderLayer& layer) {
          .dst_q = bytes ? context.q + column : nullptr,
          .ldq = context.q_stride,
          .inv = bytes ? layer.attention_output.input_inv + column : nullptr,
-         .zero_point = bytes ? layer.attention_output.input_zero : 0,
+         .zero_point = bytes ? layer.attention_output.input_zero[0] : 0,
          .clipped = state.clip_counter(worker, pass.clip_site(ClipSite::kAttentionOutputInput))});
   });
 }
@@ -258,8 +263,9 @@ void project_and_feed_forward(const Pass& pass, const EncoderLayer& layer, const
              InputForm::of(layer.ffn1), pass.clip_site(ClipSite::kFfn1Input));
   pass.observe("attention_norm", hidden.data, d, hidden.stride);
 
-  product_for(pass, workers, Step::kFfn1, "ffn1", layer.ffn1, static_cast<Activation>(pass.config.activation), hidden,
-              n, block.ffn, InputForm::of(layer.ffn2), ClipSite::kFfn2Input, Step::kQuantizeFfn, block.row_max_bits);
+  product_for(pass, workers, Step::kFfn1, layer.ffn1, static_cast<Activation>(pass.config.activation), hidden, n,
+              block.ffn, InputForm::of(layer.ffn2), ClipSite::kFfn2Input, Step::kQuantizeFfn, block.row_max_bits);
+  pass.observe("ffn1", block.ffn.data, layer.ffn1.n, block.ffn.stride);
   product(pass, workers, Step::kFfn2, layer.ffn2, Activation::kNone, block.ffn, n, block.output);
   pass.observe("ffn2", block.output.data, d, block.output.stride);
   // What reads it is the next layer's first site, or the classifier's.

@@ -15,7 +15,7 @@ ClipCounts::ClipCounts(const BertModel& model) {
       sites_.push_back(
           {l * kClipSites + static_cast<size_t>(site), "layer." + std::to_string(l) + "." + product, width});
     };
-    add_if(layer.qkv.scheme, ClipSite::kQkvInput, "qkv", d);
+    add_if(layer.qkv.scheme, ClipSite::kQkvInput, "qkv", d * static_cast<uint64_t>(layer.qkv.input_parts));
     add_if(layer.attention, ClipSite::kQkvOutput, "scores", 3 * d);
     add_if(layer.attention_output.scheme, ClipSite::kAttentionOutputInput, "attention_output", d);
     add_if(layer.ffn1.scheme, ClipSite::kFfn1Input, "ffn1", d);

@@ -113,7 +113,7 @@ enum class DType : uint32_t {
 // (kWeightOnlyInt4), ".codebook" [16] and ".scale" (kCodebook). Where attention is kStatic: "layer.L.qkv.output_inv"
 // [padded 3 D], "layer.L.scores.factor" [H] (scale of Q times scale of K), "layer.L.context.value_scale" [D];
 // "layer.L.attention_norm.gamma"/".beta", "layer.L.ffn_norm.gamma"/".beta" [D].
-// qkv has the outputs of query, key, value one after the other: N = 3 D.
+// qkv has the outputs of query, key, value one after the other: N = 3 D; it may have an input for each: [3, K], [3].
 struct TensorEntry {
   char name[64];     // NUL-terminated
   uint32_t dtype;    // DType

@@ -71,7 +71,7 @@ void integer_product(const Call& c, int worker, PanelRange panels, uint32_t* row
                      .panel_begin = panels.begin,
                      .panel_end = panels.end,
                      .activation = c.activation,
-                     .a_zero_point = c.product.input_zero,
+                     .a_zero_point = c.product.input_zero[0],
                      .q = bytes == nullptr ? nullptr : c.dst.q,
                      .ldq = c.dst.q_stride,
                      .q_inv = bytes == nullptr ? nullptr : bytes->inv,

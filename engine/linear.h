@@ -29,7 +29,7 @@ struct LinearOutput {
 
 // dst.data[m][0 .. n) = activation(product(input[m])) for `rows` rows; up to padded_outputs(n) columns of dst are
 // written. A dynamic product reads input.q and input.scale, a static one input.q, the others input.data. The outputs
-// are split over the workers, whose scratch memory in `state` is used.
+// are split over the workers, whose scratch memory in `state` is used. The product has one input part.
 void linear(const KernelTable& kernels, const Workers& workers, const Linear& product, Activation activation,
             const ActivationRows& input, int rows, const ActivationRows& dst, const LinearOutput& output,
             const BertState& state);

@@ -30,7 +30,9 @@ class Tensors {
   }
   DType dtype(const std::string& name) const { return static_cast<DType>(find(name).entry->dtype); }
 
-  Linear linear(const std::string& name, const format::ProductEntry& product, uint32_t n, uint32_t k) const {
+  // may_split: the input may be quantized in kMaxInputParts ways.
+  Linear linear(const std::string& name, const format::ProductEntry& product, uint32_t n, uint32_t k,
+                bool may_split = false) const {
     const std::string weight = name + ".weight";
     Linear linear{.scheme = static_cast<Scheme>(product.scheme), .n = static_cast<int>(n), .k = static_cast<int>(k)};
     linear.bias = floats(name + ".bias", padded_outputs(n));
@@ -55,22 +57,25 @@ class Tensors {
         linear.sum = integers(name + ".sum", padded_outputs(n));
     }
     const std::string inv = name + ".input_inv";
-    if (linear.scheme == Scheme::kStatic || (linear.scheme == Scheme::kDynamic && file_.find_tensor(inv))) {
+    if (linear.scheme == Scheme::kStatic && may_split && find(inv).entry->dims[1] != 1) {
+      linear.input_parts = kMaxInputParts;
+      linear.input_inv = floats(inv, kMaxInputParts, padded_outputs(k));
+    } else if (linear.scheme == Scheme::kStatic || (linear.scheme == Scheme::kDynamic && file_.find_tensor(inv))) {
       linear.input_inv = floats(inv, padded_outputs(k));
     }
-    if (linear.scheme == Scheme::kStatic) linear.input_zero = zero_point(name + ".input_zero");
+    if (linear.scheme == Scheme::kStatic) read_zero_points(name + ".input_zero", linear);
     return linear;
   }
 
   // One small tensor that is read when the file is opened: it goes into integer arithmetic, which must not overflow.
-  int32_t zero_point(const std::string& name) const {
-    int32_t zero = 0;
-    std::memcpy(&zero, integers(name, 1), sizeof zero);
-    if (zero < -127 || zero > 127) {
+  void read_zero_points(const std::string& name, Linear& linear) const {
+    const auto parts = static_cast<size_t>(linear.input_parts);
+    std::memcpy(linear.input_zero.data(), integers(name, parts), parts * sizeof(int32_t));
+    for (const int32_t zero : linear.input_zero) {
+      if (zero >= -127 && zero <= 127) continue;
       throw Error(ErrorCode::kFormat,
                   file_.source() + ": tensor '" + name + "' is " + std::to_string(zero) + ", expected -127 to 127");
     }
-    return zero;
   }
 
   LayerNormWeights norm(const std::string& name, uint32_t n) const {
@@ -131,6 +136,22 @@ Embeddings make_embeddings(const Tensors& tensors, const format::ModelConfig& co
 
 }  // namespace
 
+Linear Linear::part(int index) const {
+  if (input_parts == 1) return *this;
+  const auto i = static_cast<size_t>(index), inputs = static_cast<size_t>(k);
+  const size_t outputs = static_cast<size_t>(n / input_parts), first = i * outputs;
+  Linear part = *this;
+  part.n = n / input_parts;
+  part.weight_s8 += first / kPanelWidth * packed_s8_panel_bytes(inputs);
+  part.scale += first;
+  part.sum += first;
+  part.bias += first;
+  part.input_parts = 1;
+  part.input_inv += i * padded_outputs(inputs);
+  part.input_zero = {input_zero[i]};
+  return part;
+}
+
 BertModel make_bert_model(const ModelFile& file) {
   const format::ModelConfig& config = file.config();
   const uint32_t d = config.hidden_size;
@@ -151,7 +172,7 @@ BertModel make_bert_model(const ModelFile& file) {
       refuse_mixed_attention(file, name, product);
     }
     EncoderLayer layer;
-    layer.qkv = tensors.linear(name + "qkv", product_entry(product), 3 * d, d);
+    layer.qkv = tensors.linear(name + "qkv", product_entry(product), 3 * d, d, d % kPanelWidth == 0);
     layer.attention = attention;
     if (attention == Scheme::kStatic) {
       layer.qkv_output_inv = tensors.floats(name + "qkv.output_inv", padded_outputs(3 * size_t{d}));

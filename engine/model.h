@@ -2,6 +2,7 @@
 #ifndef OCTOBERT_ENGINE_MODEL_H_
 #define OCTOBERT_ENGINE_MODEL_H_
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -10,6 +11,9 @@
 namespace octobert {
 
 class ModelFile;
+
+// Most ways in which one product's input may be quantized: for query, for key and for value.
+inline constexpr int kMaxInputParts = 3;
 
 // y = W x + b under a scheme: W is [n][k], n outputs, k inputs. Pointers that the scheme does not use are null.
 struct Linear {
@@ -23,22 +27,29 @@ struct Linear {
   const float* bias = nullptr;           // [padded n]
   // Multipliers of the input's channels, whose inverses the weights have taken in; zero past k.
   // kStatic: q = round_to_i8(fma(x, input_inv[c], input_zero)). kDynamic: null, or x * input_inv[c] is quantized.
-  const float* input_inv = nullptr;    // [padded k]
-  int32_t input_zero = 0;              // kStatic, in [-127, 127]
-  const float* group_scale = nullptr;  // [groups][padded n]: kWeightOnlyInt4
-  int group_size = 0;                  // kWeightOnlyInt4, a multiple of 8; the last group may be shorter
-  const float* codebook = nullptr;     // [16]: kCodebook
+  // kStatic: where a checkpoint quantizes the inputs of query, key and value differently, qkv has three input parts,
+  // one for each of them, whole panels of outputs all; every other product has one.
+  int input_parts = 1;
+  const float* input_inv = nullptr;                  // [input_parts][padded k]
+  std::array<int32_t, kMaxInputParts> input_zero{};  // kStatic, in [-127, 127], [input_parts]
+  const float* group_scale = nullptr;                // [groups][padded n]: kWeightOnlyInt4
+  int group_size = 0;                                // kWeightOnlyInt4, a multiple of 8; the last group may be shorter
+  const float* codebook = nullptr;                   // [16]: kCodebook
+
+  // The product of one input part: n / input_parts outputs, and one input part.
+  Linear part(int index) const;
 };
 
 // How a product reads its input: as floats (scheme kFloat), as int8 with a scale a row (kDynamic), or static (kStatic).
 struct InputForm {
   format::Scheme scheme = format::Scheme::kFloat;
-  const float* inv = nullptr;  // as Linear::input_inv
+  const float* inv = nullptr;  // as Linear::input_inv, of one part
   int32_t zero = 0;
 
+  // Of several input parts: the first one.
   static InputForm of(const Linear& product) {
     if (product.scheme != format::Scheme::kDynamic && product.scheme != format::Scheme::kStatic) return {};
-    return {product.scheme, product.input_inv, product.input_zero};
+    return {product.scheme, product.input_inv, product.input_zero[0]};
   }
   bool operator==(const InputForm&) const = default;
 };

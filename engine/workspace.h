@@ -26,6 +26,8 @@ struct ActivationRows {
     const auto r = static_cast<size_t>(row);
     return {data + r * stride, stride, q + r * q_stride, q_stride, scale == nullptr ? nullptr : scale + r};
   }
+  // The same from `column` on.
+  ActivationRows from_column(int column) const { return {data + column, stride, q + column, q_stride, scale}; }
 };
 
 // Some queries of one text: with a head, a unit of work of attention.

@@ -233,11 +233,14 @@ class PackedModel:
                 self.expect(name + ".codebook", "f32", "row-major", 16)
                 self.expect(name + ".scale", "f32", "row-major", padded)
                 continue
-            if scheme == "static" or (scheme == "dynamic" and name + ".input_inv" in self.tensors):
-                self.expect(name + ".input_inv", "f32", "row-major", round_up(k, 16))
+            inv, parts = self.tensors.get(name + ".input_inv"), 1
+            if scheme == "static" and name.endswith(".qkv") and d % 16 == 0 and inv and inv["dims"][1:] not in ([], [1]):
+                parts = 3  # query, key and value each quantize the input in their own way
+            if scheme == "static" or (scheme == "dynamic" and inv):
+                self.expect(name + ".input_inv", "f32", "row-major", *([parts] if parts > 1 else []), round_up(k, 16))
             if scheme == "static":
-                self.expect(name + ".input_zero", "i32", "row-major", 1)
-                check(-127 <= self.tensor(name + ".input_zero")[0][0] <= 127, f"{name}.input_zero")
+                self.expect(name + ".input_zero", "i32", "row-major", parts)
+                check(all(-127 <= row[0] <= 127 for row in self.tensor(name + ".input_zero")), f"{name}.input_zero")
             self.expect(name + ".weight", "i8", "n16k4", n, k)
             self.expect(name + ".scale", "f32", "row-major", padded)
             self.expect(name + ".sum", "i32", "row-major", padded)

@@ -242,6 +242,53 @@ TEST(Bert, StaticCountsWhatItClips) {
   }
 }
 
+TEST(Bert, EachInputPartIsAProductOfItsOwn) {
+  const TinyModel tiny(
+      {.hidden = 48, .layers = 2, .heads = 3, .intermediate = 64, .scheme = Scheme::kStatic, .split_inputs = true});
+  const RandomBatch texts(tiny.spec(), {30, 64, 9}, 7);
+  const auto d = static_cast<size_t>(tiny.spec().hidden);
+  struct Result {
+    Rows qkv;  // of the second layer: its first part's bytes are LayerNorm's
+    uint64_t clipped;
+  };
+  const auto qkv = [&](const BertModel& model) {
+    Result result;
+    const Observer observer = [&](const Intermediate& i) {
+      for (int row = 0; i.name == "layer.1.qkv" && row < i.rows; ++row) {
+        const float* data = i.data + static_cast<size_t>(row) * i.stride;
+        result.qkv.emplace_back(data, data + i.columns);
+      }
+    };
+    std::vector<float> logits(texts.ids.size() * tiny.spec().labels);
+    BertState state;
+    forward({.kernels = &best_table(detect_cpu_features()), .observer = &observer}, model, texts.batch(), logits,
+            state);
+    result.clipped = state.clipped(kClipSites + static_cast<size_t>(ClipSite::kQkvInput));
+    return result;
+  };
+  const Result split = qkv(tiny.model());
+  ASSERT_EQ(split.qkv.size(), texts.ids.size());
+  uint64_t clipped = 0;
+  for (size_t p = 0; p < kMaxInputParts; ++p) {
+    BertModel whole = tiny.model();  // all three of the p-th part's input
+    Linear& product = whole.layers[1].qkv;
+    product.input_parts = 1;
+    product.input_inv += p * d;
+    product.input_zero = {product.input_zero[p]};
+    const Result one = qkv(whole);
+    clipped += one.clipped;
+    for (size_t row = 0; row < one.qkv.size(); ++row) {
+      EXPECT_TRUE(std::equal(one.qkv[row].begin() + static_cast<std::ptrdiff_t>(p * d),
+                             one.qkv[row].begin() + static_cast<std::ptrdiff_t>((p + 1) * d),
+                             split.qkv[row].begin() + static_cast<std::ptrdiff_t>(p * d)))
+          << "part " << p << ", row " << row;
+    }
+    EXPECT_NE(one.qkv, split.qkv);
+  }
+  EXPECT_EQ(split.clipped, clipped);
+  EXPECT_EQ(clipped > 0, kCountClipped);
+}
+
 TEST(Bert, EveryProductMayHaveItsOwnScheme) {
   constexpr Scheme kF = Scheme::kFloat, kW = Scheme::kWeightOnly, kD = Scheme::kDynamic;
   const std::vector<std::vector<Scheme>> mixes = {{kF, kD, kD, kW, kD, kF, kD, kF, kF, kD, kF, kD, kW},

@@ -272,7 +272,7 @@ std::vector<double> packed_product(const Linear& linear, const std::vector<float
         double input = x[m * k + c];
         if (linear.input_inv != nullptr) input *= linear.input_inv[c];
         if (linear.scheme == Scheme::kStatic) {
-          input = std::clamp(std::nearbyint(input + linear.input_zero), -127.0, 127.0) - linear.input_zero;
+          input = std::clamp(std::nearbyint(input + linear.input_zero[0]), -127.0, 127.0) - linear.input_zero[0];
         }
         sum += input * stored_weight(linear, i, c);
       }

@@ -203,6 +203,40 @@ std::vector<Lie> tensor_lies() {
   };
 }
 
+// Of a model whose query, key and value quantize the input each in their own way: tests of the tensors that say so.
+std::vector<Lie> input_part_lies() {
+  using Entry = format::TensorEntry;
+  const auto entry = [](const char* name, const std::function<void(Entry&)>& tell) {
+    return [=](PackedImage& i) { tell(i.tensor(name)); };
+  };
+  const auto zero = [](size_t part, int32_t value) {
+    return [=](PackedImage& i) { i.data<int32_t>(i.tensor("layer.0.qkv.input_zero"))[part] = value; };
+  };
+  const auto rows = [](uint64_t count, uint64_t columns) {
+    return [=](Entry& t) { t.dims[0] = count, t.dims[1] = columns, t.size = 4 * count * columns; };
+  };
+  return {
+      {"last zero point above", zero(2, 128), "'layer.0.qkv.input_zero' is 128"},
+      {"last zero point below", zero(2, -128), "'layer.0.qkv.input_zero' is -128"},
+      {"middle zero point huge", zero(1, std::numeric_limits<int32_t>::min()), "expected -127 to 127"},
+      {"one zero point", entry("layer.0.qkv.input_zero", rows(1, 1)), "dims[0] is 1, expected 3"},
+      {"two parts", entry("layer.0.qkv.input_inv", rows(2, 16)), "dims[0] is 2, expected 3"},
+      {"short parts", entry("layer.0.qkv.input_inv", rows(3, 15)), "dims[1] is 15, expected 16"},
+      {"one part",
+       entry("layer.0.qkv.input_inv", [](Entry& t) { t.rank = 1, t.dims[0] = 16, t.dims[1] = 1, t.size = 64; }),
+       "'layer.0.qkv.input_zero': dims[0] is 3, expected 1"},
+      {"parts of a product that has one",
+       [](PackedImage& i) {
+         Entry &split = i.tensor("layer.0.qkv.input_inv"), &ffn1 = i.tensor("layer.0.ffn1.input_inv");
+         std::swap(split.name, ffn1.name);
+       },
+       "'layer.0.qkv.input_zero': dims[0] is 3, expected 1"},
+      {"dynamic", [](PackedImage& i) { i.body<format::ProductEntry>("products").scheme = 2; }, "dims[0] is 3"},
+  };
+}
+
+class InputPartLies : public testing::TestWithParam<Lie> {};
+
 class Lies : public testing::TestWithParam<Lie> {};
 TEST_P(Lies, AreNamed) {
   PackedImage image(tiny_image());
@@ -214,6 +248,23 @@ std::string lie_name(const testing::TestParamInfo<Lie>& info) {
   for (const char c : std::string(info.param.name)) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
   return name;
 }
+TEST_P(InputPartLies, AreNamed) {
+  TinySpec spec{.hidden = 16, .layers = 1, .heads = 2, .intermediate = 16, .vocab = 12, .positions = 6};
+  spec.scheme = format::Scheme::kStatic;
+  spec.split_inputs = true;
+  PackedImage image(TinyModel(spec).pack());
+  ASSERT_EQ(open_image(image.view()).message, "");
+  GetParam().tell(image);
+  expect_refused(image, GetParam().code, GetParam().message);
+}
+TEST(InputParts, AreWholePanels) {
+  TinySpec spec{.hidden = 24, .layers = 1, .heads = 2, .scheme = format::Scheme::kStatic};
+  PackedImage image(TinyModel(spec).pack());
+  format::TensorEntry& inv = image.tensor("layer.0.qkv.input_inv");
+  inv.rank = 2, inv.dims[0] = 2, inv.dims[1] = 16;  // K' is 32
+  expect_refused(image, ErrorCode::kFormat, "'layer.0.qkv.input_inv': dims[0] is 2, expected 32");
+}
+INSTANTIATE_TEST_SUITE_P(InputParts, InputPartLies, testing::ValuesIn(input_part_lies()), lie_name);
 INSTANTIATE_TEST_SUITE_P(Header, Lies, testing::ValuesIn(header_lies()), lie_name);
 INSTANTIATE_TEST_SUITE_P(Section, Lies, testing::ValuesIn(section_lies()), lie_name);
 INSTANTIATE_TEST_SUITE_P(Config, Lies, testing::ValuesIn(config_lies()), lie_name);

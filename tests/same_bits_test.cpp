@@ -54,7 +54,15 @@ std::vector<TinySpec> models() {
            .intermediate = 72,
            .products = {kD, kS, kS, kD, kS, kD, kF, kS, kS, kS, kW, kS, kS, kD, kD, kS,
                         kD, kS, kS, kF, kF, kW, k4, kS, kS, kS, kS, kC, kS, kF, kS},
-           .smoothed = true}};
+           .smoothed = true},
+          // Query, key and value with inputs of their own, before attention of each kind.
+          {.hidden = 144, .layers = 2, .heads = 9, .intermediate = 200, .scheme = kS, .split_inputs = true},
+          {.hidden = 48,
+           .layers = 3,
+           .heads = 3,
+           .intermediate = 72,
+           .products = {kS, kD, kD, kS, kD, kF, kS, kS, kS, kD, kD, kS, kS, kF, kF, kF, kF, kF, kF},
+           .split_inputs = true}};
 }
 
 class SameBits : public testing::TestWithParam<TinySpec> {

@@ -81,7 +81,7 @@ Linear StaticModel::linear(const Linear& floats, Range input) {
   const float inverse = 254.0f / (input.high - input.low);
   Linear linear{.scheme = Scheme::kStatic, .n = floats.n, .k = floats.k};
   linear.bias = floats.bias;
-  linear.input_zero = static_cast<int32_t>(std::nearbyint(-127.0f - input.low * inverse));
+  linear.input_zero[0] = static_cast<int32_t>(std::nearbyint(-127.0f - input.low * inverse));
   auto* inv = allocate<float>(padded_outputs(k));
   std::fill_n(inv, k, inverse);
   linear.input_inv = inv;

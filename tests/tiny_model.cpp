@@ -24,8 +24,8 @@ std::string describe(const TinySpec& spec) {
          std::to_string(spec.heads) + ", intermediate " + std::to_string(spec.intermediate) + ", labels " +
          std::to_string(spec.labels) + ", " +
          (spec.products.empty() ? format::scheme_name(static_cast<uint32_t>(spec.scheme)) : "mixed") +
-         (spec.smoothed ? ", smoothed" : "") + ", activation " + std::to_string(static_cast<int>(spec.activation)) +
-         ", seed " + std::to_string(spec.seed);
+         (spec.smoothed ? ", smoothed" : "") + (spec.split_inputs ? ", split inputs" : "") + ", activation " +
+         std::to_string(static_cast<int>(spec.activation)) + ", seed " + std::to_string(spec.seed);
 }
 
 TinyModel::TinyModel(const TinySpec& spec) : spec_(spec), random_(spec.seed) {
@@ -59,6 +59,11 @@ TinyModel::TinyModel(const TinySpec& spec) : spec_(spec), random_(spec.seed) {
     const size_t product = 6 * size_t{l};
     EncoderLayer layer;
     layer.qkv = linear(scheme_of(product), 3 * spec.hidden, spec.hidden);
+    if (spec.split_inputs && layer.qkv.scheme == Scheme::kStatic) {
+      layer.qkv.input_parts = kMaxInputParts;
+      layer.qkv.input_inv = floats(3 * d, 20.0f, 45.0f);
+      layer.qkv.input_zero = {-11, 0, 23};
+    }
     layer.attention = scheme_of(product + 1);
     if (layer.attention == Scheme::kStatic) add_static_attention(layer);
     layer.attention_output = linear(scheme_of(product + 3), spec.hidden, spec.hidden);
@@ -170,7 +175,7 @@ void TinyModel::add_int8_weights(Linear& linear, float bound) {
   if (linear.scheme == Scheme::kStatic) {
     // Activations are of order 1, with a few at 4: some are clipped. The weights take in what inv multiplies.
     linear.input_inv = padded_floats(k, 20.0f, 45.0f);
-    linear.input_zero = static_cast<int32_t>(uniform(-30.0f, 30.0f));
+    linear.input_zero[0] = static_cast<int32_t>(uniform(-30.0f, 30.0f));
     step /= 32;
   } else if (linear.scheme == Scheme::kDynamic && spec_.smoothed) {
     linear.input_inv = padded_floats(k, 0.5f, 1.5f);

@@ -24,7 +24,8 @@ struct TinySpec {
   // One scheme a product in the file's order (attention's two always equal); empty: `scheme` for all, as the converter
   // does it (a classifier in floats, attention of weight-only models in floats).
   std::vector<format::Scheme> products = {};
-  bool smoothed = false;  // dynamic products have multipliers of their input's channels
+  bool smoothed = false;      // dynamic products have multipliers of their input's channels
+  bool split_inputs = false;  // static qkv has three input parts; hidden is a multiple of 16
   float layer_norm_eps = 1e-12f;
   uint32_t seed = 1;
 };

@@ -1,14 +1,18 @@
 """octobert convert: what it writes, what it refuses, and that nothing half-written stays."""
 
+import html
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
+import sys
 import time
 import unittest
 
-from common import EXIT_BAR_NOT_MET, NER_CHECKPOINT, OCTOBERT, TINY, TINY_CHECKPOINT, Case, environment, sha256
+from common import (EXIT_BAR_NOT_MET, NER_CHECKPOINT, OCTOBERT, ROOT, TINY, TINY_CHECKPOINT, Case, environment,
+                    sha256)
 
 
 class Converting(Case):
@@ -77,6 +81,41 @@ class Converting(Case):
         self.refused(TINY_CHECKPOINT, "--policy", "--policy", policy, "--scheme", "static", status=2)
         self.refused(TINY_CHECKPOINT, "layer.9.ffn1", "--policy",
                      self.write("bad.json", '{"format": 1, "default": "dynamic", "products": {"layer.9.ffn1": "float"}}'))
+
+    def unequal_inputs(self):
+        """A checkpoint of pytorch-quantization whose query, key and value have input ranges of their own."""
+        folder = self.folder / "unequal"
+        shutil.copytree(ROOT / "tests/data/quantized/pytorch-quantization", folder)
+        weights = bytearray((folder / "model.safetensors").read_bytes())
+        header_size, = struct.unpack_from("<Q", weights)
+        header = json.loads(weights[8:8 + header_size])
+        for part, factor in ("key", 1.5), ("value", 0.75):
+            for layer in range(2):
+                name = f"bert.encoder.layer.{layer}.attention.self.{part}._input_quantizer._amax"
+                at = 8 + header_size + header[name]["data_offsets"][0]
+                struct.pack_into("<f", weights, at, factor * struct.unpack_from("<f", weights, at)[0])
+        (folder / "model.safetensors").write_bytes(weights)
+        return folder
+
+    def test_query_key_and_value_with_inputs_of_their_own(self):
+        folder = self.unequal_inputs()
+        done = self.convert(folder, "--scheme", "static")
+        self.assertNotIn(b"dynamic", done.stderr)
+        inspected = self.json_lines("inspect", self.output, "--json")[0]["config"]
+        self.assertEqual(inspected["products"], {"static": 12, "float": 1})
+        texts = self.write("texts.txt", "".join(f"Marta lives at {i} Mill Lane, Leeds.\n" for i in range(9)))
+        report = self.folder / "report"
+        self.run_command("verify", self.output, "--against", folder, "--text", texts, "--report", report)
+        self.assertIn("key's", "".join(html.unescape(page.read_text()) for page in report.glob("*.html")))
+        read = subprocess.run([sys.executable, "-B", ROOT / "scripts/read_octo.py", self.output, "--json"], check=True,
+                              capture_output=True)
+        self.assertEqual(json.loads(read.stdout)["tensors"]["layer.1.qkv.input_inv"]["dims"], [3, 16])
+        # The same schemes as a policy: calibration finds one range for all three.
+        policy = self.write("policy.json", json.dumps({"format": 1, "default": "static"}))
+        self.convert(folder, "--policy", policy, "--calibrate", texts)
+        self.run_command("verify", self.output)
+        again = self.json_lines("inspect", self.output, "--json")[0]["config"]
+        self.assertEqual(again["products"], inspected["products"])
 
     def test_calibration_that_is_refused(self):
         self.refused(TINY_CHECKPOINT, "need calibration", "--scheme", "static")
