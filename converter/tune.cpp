@@ -71,7 +71,7 @@ class Tuner {
       : options_(options),
         folder_(checkpoint),
         checkpoint_(checkpoint, options.convert.labels),
-        reference_(checkpoint, open_options(options)),
+        reference_(checkpoint, open_options(options), options.convert.labels),
         layers_(checkpoint_.config().layer_count),
         files_(read_tune_files(options, reference_.engine())) {
     total_ = layers_ * (std::size(kParts) * 4 + 2) + kMostTrials + 8;
