@@ -26,7 +26,7 @@ using converter::Comparison;
 using Json = nlohmann::ordered_json;
 
 struct VerifyOptions {
-  std::string model, checkpoint;
+  std::string model, checkpoint, labels;
   OpenOptions open;
   std::vector<std::string> texts, conll;
   std::optional<double> min_agreement;
@@ -62,7 +62,7 @@ std::vector<Source> read_sources(const VerifyOptions& options, const Engine& eng
   for (const std::string& path : options.texts) sources.push_back(read_texts(path, options.jsonl));
   for (const std::string& path : options.conll) {
     sources.push_back({path, {}, converter::read_conll(path)});
-    std::string warning = converter::check_labels(path, sources.back().sentences, engine.labels());
+    std::string warning = converter::align_labels(path, sources.back().sentences, engine.labels());
     if (!warning.empty()) warnings.push_back(std::move(warning));
   }
   if (sources.empty()) {
@@ -120,7 +120,7 @@ Compared compare(const VerifyOptions& options, const Engine& engine, converter::
   const std::vector<Source> sources = read_sources(options, engine, result.warnings);
   for (const std::string& warning : result.warnings) print_message("warning: " + warning);
   report.warnings = result.warnings;
-  const converter::FloatModel reference(options.checkpoint, options.open);
+  const converter::FloatModel reference(options.checkpoint, options.open, options.labels);
   Progress bar(options.quiet || options.json);
   std::vector<ClippedShare> before = engine.clipped();
   for (const Source& source : sources) {
@@ -222,7 +222,7 @@ void write_verify_report(const VerifyOptions& options, const Engine& engine, con
     const auto values = static_cast<double>(std::max<uint64_t>(site.values, 1));
     report.clipped.push_back({site.product, static_cast<double>(site.clipped) / values});
   }
-  if (!options.checkpoint.empty()) converter::add_weights(options.checkpoint, {}, report);
+  if (!options.checkpoint.empty()) converter::add_weights(options.checkpoint, options.labels, report);
   write_reports(options.report, report);
 }
 
@@ -286,6 +286,11 @@ void add_verify(CLI::App& app, Action& action) {
   command->add_option("MODEL", options->model, "Packed model")->required()->type_name("M.octo");
   auto* against = command->add_option("--against", options->checkpoint, "The checkpoint that the model was made from")
                       ->type_name("CHECKPOINT_DIR");
+  command
+      ->add_option("--labels", options->labels,
+                   "The checkpoint's label names as for convert: if config.json does not say how many there are")
+      ->needs(against)
+      ->type_name("F");
   command->add_option("--text", options->texts, "Compare on these texts, one a line")->needs(against)->type_name("F");
   command->add_option("--conll", options->conll, "Compare on these sentences: WORD TAB LABEL, an empty line after each")
       ->needs(against)

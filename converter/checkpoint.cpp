@@ -123,7 +123,7 @@ Checkpoint::Checkpoint(const std::filesystem::path& folder, const std::filesyste
   family_ = &find_family(config, config_path.string());
   config_ = model_config(config, *family_, config_path.string(), warnings_);
   labels_ = labels.empty() ? labels_of_config(config, config_path.string()) : labels_of_file(labels);
-  label_source_ = labels.empty() ? config_path.string() + " (id2label)" : labels.string();
+  label_source_ = labels.empty() ? config_path.string() + " (id2label), --labels FILE takes others" : labels.string();
   config_.label_count = static_cast<uint32_t>(labels_.size());
   const std::vector<std::string> about_labels = label_warnings(labels_);
   warnings_.insert(warnings_.end(), about_labels.begin(), about_labels.end());

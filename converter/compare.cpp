@@ -13,8 +13,10 @@
 namespace octobert::converter {
 namespace {
 
-AlignedBuffer float_model(const std::filesystem::path& checkpoint, const OpenOptions& options) {
+AlignedBuffer float_model(const std::filesystem::path& checkpoint, const OpenOptions& options,
+                          const std::filesystem::path& labels) {
   ConvertOptions convert_options;
+  convert_options.labels = labels;
   convert_options.scheme = "float";
   convert_options.check = false;
   convert_options.allow_padded_vocabulary = true;  // whoever made the packed file has decided
@@ -82,8 +84,10 @@ void run_both(const Engine& reference, const Engine& model, const EncodedTexts& 
 
 }  // namespace
 
-FloatModel::FloatModel(const std::filesystem::path& checkpoint, const OpenOptions& options)
-    : bytes_(float_model(checkpoint, options)), engine_(Engine::open_memory({bytes_.data(), bytes_.size()}, options)) {}
+FloatModel::FloatModel(const std::filesystem::path& checkpoint, const OpenOptions& options,
+                       const std::filesystem::path& labels)
+    : bytes_(float_model(checkpoint, options, labels)),
+      engine_(Engine::open_memory({bytes_.data(), bytes_.size()}, options)) {}
 
 Comparison compare_models(const Engine& reference, const Engine& model, const EncodedTexts& encoded,
                           std::span<const Sentence> sentences, const std::function<void(size_t, size_t)>& progress) {

@@ -18,8 +18,9 @@ namespace octobert::converter {
 // A checkpoint as a float model in memory: the reference.
 class FloatModel {
  public:
-  // Throws what convert() throws.
-  explicit FloatModel(const std::filesystem::path& checkpoint, const OpenOptions& options = {});
+  // labels: as ConvertOptions::labels. Throws what convert() throws.
+  explicit FloatModel(const std::filesystem::path& checkpoint, const OpenOptions& options = {},
+                      const std::filesystem::path& labels = {});
   const Engine& engine() const { return engine_; }
 
  private:

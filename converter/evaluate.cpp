@@ -6,6 +6,7 @@
 #include <set>
 
 #include "converter/json.h"
+#include "converter/labels.h"
 #include "octobert/error.h"
 
 namespace octobert::converter {
@@ -76,6 +77,22 @@ std::string some_of(const std::set<std::string_view>& names) {
   return names.size() <= kMost ? first : fmt::format("{} and {} more", first, names.size() - kMost);
 }
 
+// Of a model without names for its labels. A file may use its LABEL_n, and then means them.
+std::string drop_other_labels(const std::string& file, std::span<Sentence> sentences,
+                              std::span<const std::string> model_labels, bool for_f1) {
+  std::set<std::string_view> other;
+  for (const Sentence& sentence : sentences) other.insert(sentence.labels.begin(), sentence.labels.end());
+  for (const std::string& label : model_labels) other.erase(label);
+  if (other.empty()) return "";
+  const std::string why =
+      fmt::format("{}: its labels ({}) can't be compared with the model's, which are numbers without names ({} to {})",
+                  file, some_of(other), model_labels.front(), model_labels.back());
+  const std::string remedy = "convert and tune take the names, one a line in the order of the numbers: --labels FILE";
+  if (for_f1) throw Error(ErrorCode::kInvalidInput, fmt::format("{}: there is no F1. {}", why, remedy));
+  for (Sentence& sentence : sentences) sentence.labels.clear();
+  return fmt::format("{}: agreement with the float model is measured, F1 is not. {}", why, remedy);
+}
+
 }  // namespace
 
 std::vector<Sentence> read_conll(const std::filesystem::path& path) {
@@ -108,8 +125,9 @@ std::vector<Sentence> read_conll(const std::filesystem::path& path) {
   return sentences;
 }
 
-std::string check_labels(const std::string& file, std::span<const Sentence> sentences,
-                         std::span<const std::string> model_labels) {
+std::string align_labels(const std::string& file, std::span<Sentence> sentences,
+                         std::span<const std::string> model_labels, bool for_f1) {
+  if (are_default_names(model_labels)) return drop_other_labels(file, sentences, model_labels, for_f1);
   const std::set<std::string_view> known = types_of(model_labels);
   std::set<std::string_view> unknown_labels;
   size_t entities = 0, unknown = 0;
@@ -127,8 +145,11 @@ std::string check_labels(const std::string& file, std::span<const Sentence> sent
   if (unknown == 0) return "";
   if (unknown == entities) {
     throw Error(ErrorCode::kInvalidInput,
-                fmt::format("{}: no entity in it is of a type that the model has ({}): its labels are {}", file,
-                            some_of(known), some_of(unknown_labels)));
+                fmt::format("{}: no entity in it is of a type that the model has ({}): its labels are {}. If the model "
+                            "means the same by other names, give it these, one a line in the order of its classes "
+                            "(--labels FILE of convert and tune); agreement with the float model needs no labels "
+                            "(--text)",
+                            file, some_of(known), some_of(unknown_labels)));
   }
   return fmt::format(
       "{}: {} label{} of types that the model does not have: {}. {} of {} entities can't be found and count as missed: "

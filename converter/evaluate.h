@@ -26,11 +26,15 @@ struct Sentence {
 // also for what is not UTF-8.
 std::vector<Sentence> read_conll(const std::filesystem::path& path);
 
-// Whether the labels of a file can be a model's, by the types of their entities: B-X, I-X, S-X, ... are all of type X.
-// Returns a warning that names `file` and labels of other types, whose entities no such model can find; "" if there
-// are none. Throws Error(kInvalidInput) if the file has entities and the model can find none of them.
-std::string check_labels(const std::string& file, std::span<const Sentence> sentences,
-                         std::span<const std::string> model_labels);
+// What can be measured of a file by its labels and a model's, which are compared by the types of their entities: B-X,
+// I-X, S-X, ... are all of type X. Returns a warning that names `file`, "" if all is well:
+// - labels of types that the model does not have: no such model can find their entities;
+// - a model whose labels are LABEL_n only, which says nothing of what they mean: the sentences lose their labels, so
+// that
+//   agreement with the float model is measured and F1 is not. With `for_f1` that is an error.
+// Throws Error(kInvalidInput), saying what to do, if the file has entities and the model can find none of them.
+std::string align_labels(const std::string& file, std::span<Sentence> sentences,
+                         std::span<const std::string> model_labels, bool for_f1 = false);
 
 struct EntitySpan {
   size_t begin, end;  // words [begin, end)

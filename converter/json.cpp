@@ -90,7 +90,7 @@ nlohmann::json parse_json_object(std::string_view text, const std::string& sourc
 }
 
 nlohmann::json read_json_object(const std::filesystem::path& path) {
-  return parse_json_object(read_text_file(path), path.string());
+  return parse_json_object(read_utf8_file(path), path.string());
 }
 
 }  // namespace octobert::converter

@@ -21,12 +21,13 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit = kMa
 std::string_view signs_of_utf16(std::string_view bytes);
 
 // As read_text_file(), for texts to look at. Throws Error(kFormat) also if it is not UTF-8, naming the line.
-std::string read_utf8_file(const std::filesystem::path& path, size_t limit);
+std::string read_utf8_file(const std::filesystem::path& path, size_t limit = kMaxJsonBytes);
 
 // The root object of a JSON text. Duplicate keys, which JSON leaves open and Python's parser resolves silently, are
 // refused at any depth, as are invalid UTF-8 and a root that is not an object. Throws Error(kFormat) naming `source`.
 nlohmann::json parse_json_object(std::string_view text, const std::string& source);
 
+// The same of a file, which must be UTF-8: one in UTF-16 is told so (read_utf8_file).
 nlohmann::json read_json_object(const std::filesystem::path& path);
 
 }  // namespace octobert::converter

@@ -45,15 +45,6 @@ bool is_default_name(std::string_view label) {
 // The type that "B-PER" stands for, as the reference's pipeline cuts it: all after the first '-'.
 std::string_view entity_type(std::string_view label) { return label.substr(label.find('-') + 1); }
 
-// Well-formed UTF-8, as nlohmann's serializer judges it (it throws on anything else).
-bool is_utf8(const std::string& text) {
-  try {
-    return !nlohmann::json(text).dump().empty();
-  } catch (const nlohmann::json::exception&) {
-    return false;
-  }
-}
-
 }  // namespace
 
 std::vector<std::string> labels_of_config(const nlohmann::json& config, const std::string& source) {
@@ -90,16 +81,15 @@ std::vector<std::string> labels_of_config(const nlohmann::json& config, const st
 }
 
 std::vector<std::string> labels_of_file(const std::filesystem::path& path) {
-  const std::string text = read_text_file(path);
+  const std::string text = read_utf8_file(path);
   std::vector<std::string> labels;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     std::string label = text.substr(begin, end - begin);
     if (label.ends_with('\r')) label.pop_back();
-    if (label.empty() || !is_utf8(label)) {
-      throw Error(ErrorCode::kFormat,
-                  fmt::format("{}: line {}: expected a label's name{}", path.string(), labels.size() + 1,
-                              label.empty() ? ", found an empty line" : " in UTF-8"));
+    if (label.empty()) {
+      throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: expected a label's name, found an empty line",
+                                                  path.string(), labels.size() + 1));
     }
     labels.push_back(std::move(label));
     begin = end + 1;
@@ -111,9 +101,13 @@ std::vector<std::string> labels_of_file(const std::filesystem::path& path) {
   return labels;
 }
 
+bool are_default_names(std::span<const std::string> labels) {
+  return !labels.empty() && std::all_of(labels.begin(), labels.end(), is_default_name);
+}
+
 std::vector<std::string> label_warnings(const std::vector<std::string>& labels) {
   std::vector<std::string> warnings;
-  if (std::all_of(labels.begin(), labels.end(), is_default_name)) {
+  if (are_default_names(labels)) {
     warnings.push_back(
         fmt::format("the checkpoint names its labels {} .. only: give their names with --labels FILE", labels.front()));
   }

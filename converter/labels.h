@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ std::vector<std::string> labels_of_config(const nlohmann::json& config, const st
 
 // One name a line, LF or CRLF, UTF-8, none empty. Throws Error(kIo, kFormat) naming the file and the line.
 std::vector<std::string> labels_of_file(const std::filesystem::path& path);
+
+// Whether these are LABEL_n only: the reference's stand-ins for names that nobody gave.
+bool are_default_names(std::span<const std::string> labels);
 
 // What a user should know about these names: nothing but LABEL_n, names that group to the ignored "O" (the reference
 // drops "B-O" silently, huggingface/transformers#30028), one name twice.

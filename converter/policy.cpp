@@ -93,7 +93,7 @@ Scheme parse_scheme(std::string_view name, const std::string& what) {
 bool is_group_size(int64_t n) { return n > 0 && n <= int64_t{kMaxReductionDepth} && n % int64_t{kGroupDepth4} == 0; }
 std::string group_size_rule() { return fmt::format("a multiple of {} up to {}", kGroupDepth4, kMaxReductionDepth); }
 
-Policy read_policy(const std::filesystem::path& path) { return parse_policy(read_text_file(path), path.string()); }
+Policy read_policy(const std::filesystem::path& path) { return parse_policy(read_utf8_file(path), path.string()); }
 
 Policy parse_policy(std::string_view json_text, const std::string& source) {
   const Json json = parse_json_object(json_text, source);

@@ -49,7 +49,7 @@ Calibration run_calibration(const std::filesystem::path& checkpoint, const Conve
   OpenOptions open;
   open.executor = std::shared_ptr<Executor>(std::shared_ptr<void>(), &executor);
   open.isa = options.isa;
-  const FloatModel model(checkpoint, open);
+  const FloatModel model(checkpoint, open, options.labels);
   const EncodedTexts encoded = encode_samples(model.engine(), texts, settings.samples);
   Calibration calibration = calibrate(model.engine(), encoded, settings.gptq, report);
   calibration.source = texts.source;

@@ -44,6 +44,16 @@ bool has_option(const Part& part, Scheme scheme) {
   return part.scheme != &LayerPlan::attention || scheme != Scheme::kWeightOnly;
 }
 
+// A classifier with less of the work than this stays in floats: in integers, four times as fast, it would save less
+// than a hundredth of the time, which no clock tells from noise.
+constexpr double kSearchedShare = 1.0 / 400;
+
+double classifier_share(const format::ModelConfig& config) {
+  const double hidden = config.hidden_size, inner = config.intermediate_size;
+  const double classifier = hidden * config.label_count;
+  return classifier / (classifier + config.layer_count * (4 * hidden * hidden + 2 * hidden * inner));
+}
+
 void check_options(const TuneOptions& options) {
   const auto fail = [](const std::string& what) { throw Error(ErrorCode::kInvalidInput, what); };
   const auto fraction = [](double x) { return x >= 0 && x <= 1; };
@@ -71,10 +81,10 @@ class Tuner {
       : options_(options),
         folder_(checkpoint),
         checkpoint_(checkpoint, options.convert.labels),
-        reference_(checkpoint, open_options(options)),
+        reference_(checkpoint, open_options(options), options.convert.labels),
         layers_(checkpoint_.config().layer_count),
         files_(read_tune_files(options, reference_.engine())) {
-    total_ = layers_ * (std::size(kParts) * 4 + 2) + kMostTrials + 8;
+    total_ = layers_ * (std::size(kParts) * 4 + 2) + kMostTrials + 11;
     result_.report.warnings = files_.warnings;
     settings_ = resolve_settings(uniform(Scheme::kStatic), nullptr, options.convert.calibration,
                                  !checkpoint_.quantization().empty());
@@ -122,7 +132,8 @@ class Tuner {
     result_.report.warnings.insert(result_.report.warnings.end(), texts.warnings.begin(), texts.warnings.end());
   }
 
-  // Seconds that a part costs in a layer beyond its first option, in each scheme: all layers' switched at once.
+  // Seconds that a part costs in a layer beyond its first option, in each scheme: all layers' switched at once; and the
+  // classifier beyond floats.
   void measure_times() {
     step("time", "each product in each scheme");
     std::vector<Plan> plans = {uniform(Scheme::kStatic)};
@@ -134,8 +145,13 @@ class Tuner {
         }
       }
     }
+    for (const Scheme scheme : kTuneSchemes) plans.emplace_back(plans.front()).classifier = scheme;
     const std::vector<double> seconds = tuned_->time(plans, kTimedTokens, kTimedRounds);
     static_seconds_ = seconds.front();
+    for (size_t i = 0; i < kTuneSchemes.size(); ++i) {
+      if (kTuneSchemes[i] == Scheme::kFloat) continue;  // what uniform() has
+      classifier_costs_[i] = seconds[seconds.size() - kTuneSchemes.size() + i] - static_seconds_;
+    }
     for (size_t part = 0, at = 1; part < std::size(kParts); ++part) {
       for (size_t scheme = 0; scheme < kTuneSchemes.size(); ++scheme, ++at) {
         costs_[part][scheme] = kTuneSchemes[scheme] == Scheme::kStatic
@@ -152,8 +168,10 @@ class Tuner {
     step("sensitivity", "all in floats, all static");
     sample.keep(floats);
     sample.keep(fastest);
-    for (size_t part = 0; part < std::size(kParts); ++part) {
-      for (size_t layer = 0; layer < layers_; ++layer) units_.push_back(make_unit(sample, part, layer));
+    for (size_t unit = 0; unit < classifier_unit() + 1; ++unit) units_.push_back(make_unit(sample, unit));
+    if (!searches_classifier()) {  // measured and reported all the same
+      std::vector<TuneOption>& options = units_.back().options;
+      options.erase(options.begin(), options.end() - 1);
     }
     result_.report.sensitivity_measure = "KL divergence of the label distributions, thousandths of a nat a word";
   }
@@ -165,23 +183,32 @@ class Tuner {
     return plan;
   }
 
-  TuneUnit make_unit(TuneTexts& sample, size_t part, size_t layer) {
-    TuneUnit unit{fmt::format("layer.{}.{}", layer, kParts[part].name), {}};
+  // Units: [part][layer], then the classifier.
+  size_t classifier_unit() const { return std::size(kParts) * layers_; }
+  bool searches_classifier() const { return classifier_share(checkpoint_.config()) >= kSearchedShare; }
+  Scheme& product(Plan& plan, size_t unit) const {
+    return unit == classifier_unit() ? plan.classifier : plan.layers[unit % layers_].*kParts[unit / layers_].scheme;
+  }
+
+  TuneUnit make_unit(TuneTexts& sample, size_t index) {
+    const bool classifies = index == classifier_unit();
+    const size_t part = index / layers_;
+    TuneUnit unit{classifies ? "classifier" : fmt::format("layer.{}.{}", index % layers_, kParts[part].name), {}};
     const Plan floats = float_products();
     const auto divergence = [&](Plan plan, Scheme scheme) {
-      plan.layers[layer].*kParts[part].scheme = scheme;
+      product(plan, index) = scheme;
       const double harm = sample.evaluate(plan).mean_divergence();
       return std::isnan(harm) ? std::numeric_limits<double>::infinity() : harm;
     };
     const double others = divergence(uniform(Scheme::kStatic), Scheme::kFloat);
     for (size_t i = 0; i < kTuneSchemes.size(); ++i) {
       const Scheme scheme = kTuneSchemes[i];
-      if (!has_option(kParts[part], scheme)) continue;
+      if (!classifies && !has_option(kParts[part], scheme)) continue;
       const bool harmless = scheme == Scheme::kFloat;
       if (!harmless)
         step("sensitivity", fmt::format("{} {}", unit.name, format::scheme_name(static_cast<uint32_t>(scheme))));
       const double harm = harmless ? 0 : divergence(floats, scheme);
-      unit.options.push_back({scheme, costs_[part][i], harm});
+      unit.options.push_back({scheme, classifies ? classifier_costs_[i] : costs_[part][i], harm});
       if (harmless) continue;
       ReportSensitivity& row = result_.report.sensitivity.emplace_back();
       row.product = unit.name;
@@ -195,7 +222,7 @@ class Tuner {
   Plan plan_of(const Choice& choice) const {
     Plan plan = uniform(Scheme::kStatic);
     for (size_t unit = 0; unit < choice.size(); ++unit) {
-      plan.layers[unit % layers_].*kParts[unit / layers_].scheme = units_[unit].options[choice[unit]].scheme;
+      product(plan, unit) = units_[unit].options[choice[unit]].scheme;
     }
     return plan;
   }
@@ -244,7 +271,8 @@ class Tuner {
       if (found == search.measured().end()) return std::nullopt;
       return found->second.margin + budget;
     };
-    double seconds = static_seconds_;  // as the costs of the products add up
+    // As the costs of the products add up; static_seconds_ are with a classifier in floats.
+    double seconds = static_seconds_ + units_.back().options.front().seconds;
     report.steps.push_back({"", "", "static", seconds, value()});
     for (const TuneMove& move : search.rollbacks()) {
       choice[move.unit] = move.to;
@@ -323,6 +351,10 @@ class Tuner {
     if (options_.max_f1_loss) entries["budget.max_f1_loss"] = fmt::format("{:g}", *options_.max_f1_loss);
     entries["budget.met"] = result_.met ? "yes" : "no";
     entries["rolled_back"] = rolled_back_.empty() ? "nothing" : rolled_back_;
+    if (!searches_classifier()) {
+      entries["classifier"] =
+          fmt::format("float: {:.2g} % of the work, not searched", 100 * classifier_share(checkpoint_.config()));
+    }
     entries["held_out.looks"] = std::to_string(looks_);
     entries["trials"] = std::to_string(result_.trials);
     add_measures("tuned.", files_.tuned.encoded.ids.size(), result_.measure.tuned, entries);
@@ -362,7 +394,8 @@ class Tuner {
   std::optional<TuneTexts> tuned_, held_out_;
   double static_seconds_ = 0;
   double costs_[std::size(kParts)][kTuneSchemes.size()] = {};
-  std::vector<TuneUnit> units_;  // [part][layer]
+  double classifier_costs_[kTuneSchemes.size()] = {};
+  std::vector<TuneUnit> units_;  // [part][layer], then the classifier
   Choice choice_;
   std::string rolled_back_;
   size_t looks_ = 0, done_ = 0, total_ = 1;

@@ -29,9 +29,18 @@ void drop_weights(LayerFloats& floats, LayerRecipe& recipe) {
   }
 }
 
-PackedLinear pack_classifier(const Checkpoint& checkpoint, Executor& executor) {
+size_t place_of(Scheme scheme) {
+  return static_cast<size_t>(std::find(kTuneSchemes.begin(), kTuneSchemes.end(), scheme) - kTuneSchemes.begin());
+}
+
+std::vector<PackedLinear> pack_classifier(const Checkpoint& checkpoint, Executor& executor,
+                                          const Calibration& calibration, const CalibrationSettings& settings) {
   const LinearFloats floats = read_classifier(checkpoint);
-  return {executor, Scheme::kFloat, floats.weight, floats.bias, floats.n, floats.k};
+  const ProductRecipe recipe =
+      make_product_recipe(executor, *calibration.classifier_input, settings, true, "classifier's input", floats);
+  std::vector<PackedLinear> forms;
+  for (const Scheme scheme : kTuneSchemes) forms.push_back(pack_linear(executor, scheme, 0, floats, &recipe));
+  return forms;
 }
 
 }  // namespace
@@ -41,7 +50,7 @@ TuneModel::TuneModel(const Checkpoint& checkpoint, const Engine& reference, cons
     : reference_(reference),
       config_(checkpoint.config()),
       embeddings_(EngineAccess::executor(reference), checkpoint, true),
-      classifier_(pack_classifier(checkpoint, EngineAccess::executor(reference))) {
+      classifiers_(pack_classifier(checkpoint, EngineAccess::executor(reference), calibration, settings)) {
   for (uint32_t index = 0; index < config_.layer_count; ++index) {
     if (progress) progress(index, config_.layer_count);
     layers_.push_back(make_layer(checkpoint, index, calibration, settings));
@@ -67,8 +76,7 @@ std::unique_ptr<TuneModel::Layer> TuneModel::make_layer(const Checkpoint& checkp
 
 EncoderLayer TuneModel::layer(size_t index, const LayerPlan& plan) const {
   const auto form = [&](Scheme scheme) -> const EncoderLayer& {
-    const auto place = std::find(kTuneSchemes.begin(), kTuneSchemes.end(), scheme) - kTuneSchemes.begin();
-    return layers_[index]->forms.at(static_cast<size_t>(place)).view();
+    return layers_[index]->forms.at(place_of(scheme)).view();
   };
   EncoderLayer layer = form(plan.attention);  // with its scales; the norms are the same in all
   layer.qkv = form(plan.qkv).qkv;
@@ -78,11 +86,18 @@ EncoderLayer TuneModel::layer(size_t index, const LayerPlan& plan) const {
   return layer;
 }
 
+const Linear& TuneModel::classifier(Scheme scheme) const { return classifiers_.at(place_of(scheme)).view(); }
+
 RunContext TuneModel::run() const {
   RunContext run;
   run.kernels = &EngineAccess::kernels(reference_);
   run.executor = &EngineAccess::executor(reference_);
   return run;
+}
+
+TuneTexts::Products::Products(const TuneModel& model, const Plan& plan)
+    : classifier(model.classifier(plan.classifier)) {
+  for (size_t i = 0; i < plan.layers.size(); ++i) layers.push_back(model.layer(i, plan.layers[i]));
 }
 
 TuneTexts::TuneTexts(const TuneModel& model, EncodedTexts encoded, std::vector<Sentence> sentences)
@@ -143,19 +158,18 @@ std::vector<float> TuneTexts::run(const Plan& plan, Trajectory* recorded) {
   const FpGuard guard;
   const Trajectory* known = nullptr;
   const size_t from = recorded ? 0 : shared_layers(plan, known);
-  std::vector<EncoderLayer> layers;
-  for (size_t i = 0; i < plan.layers.size(); ++i) layers.push_back(model_.layer(i, plan.layers[i]));
+  const Products products(model_, plan);
   const size_t labels = model_.config().label_count;
   std::vector<float> logits(tokens() * labels);
   for (const Batch& batch : batches_) {
-    run_batch(layers, batch, known, from, recorded,
+    run_batch(products, batch, known, from, recorded,
               std::span(logits).subspan(batch.first * labels, batch.count * labels));
   }
   return logits;
 }
 
-void TuneTexts::run_batch(const std::vector<EncoderLayer>& layers, const Batch& batch, const Trajectory* known,
-                          size_t from, Trajectory* recorded, std::span<float> logits) {
+void TuneTexts::run_batch(const Products& products, const Batch& batch, const Trajectory* known, size_t from,
+                          Trajectory* recorded, std::span<float> logits) {
   const RunContext run = model_.run();
   const format::ModelConfig& config = model_.config();
   const size_t hidden = config.hidden_size;
@@ -169,6 +183,7 @@ void TuneTexts::run_batch(const std::vector<EncoderLayer>& layers, const Batch& 
       std::copy_n(inputs + m * hidden, hidden, state_.hidden.from(static_cast<int>(m)).data);
     }
   }
+  const std::vector<EncoderLayer>& layers = products.layers;
   for (size_t i = from; i < layers.size(); ++i) {
     if (recorded) {
       float* inputs = recorded->inputs[i].data() + batch.first * hidden;
@@ -176,10 +191,10 @@ void TuneTexts::run_batch(const std::vector<EncoderLayer>& layers, const Batch& 
         std::copy_n(state_.hidden.from(static_cast<int>(m)).data, hidden, inputs + m * hidden);
       }
     }
-    const Linear& next = i + 1 < layers.size() ? layers[i + 1].qkv : model_.classifier();
+    const Linear& next = i + 1 < layers.size() ? layers[i + 1].qkv : products.classifier;
     encoder_layer(run, config, layers[i], static_cast<int>(i), InputForm::of(next), state_);
   }
-  classify(run, config, model_.classifier(), logits, state_);
+  classify(run, config, products.classifier, logits, state_);
 }
 
 TuneTexts::Batch TuneTexts::first_batch(size_t max_tokens) const {
@@ -196,17 +211,15 @@ size_t TuneTexts::timed_tokens(size_t max_tokens) const { return first_batch(max
 
 std::vector<double> TuneTexts::time(std::span<const Plan> plans, size_t max_tokens, size_t rounds) {
   const FpGuard guard;
-  std::vector<std::vector<EncoderLayer>> layers(plans.size());
-  for (size_t p = 0; p < plans.size(); ++p) {
-    for (size_t i = 0; i < plans[p].layers.size(); ++i) layers[p].push_back(model_.layer(i, plans[p].layers[i]));
-  }
+  std::vector<Products> products;
+  for (const Plan& plan : plans) products.emplace_back(model_, plan);
   const Batch batch = first_batch(max_tokens);
   std::vector<float> logits(batch.count * model_.config().label_count);
   std::vector<double> least(plans.size(), std::numeric_limits<double>::infinity());
   for (size_t round = 0; round <= rounds; ++round) {  // the first warms up
     for (size_t p = 0; p < plans.size(); ++p) {
       const auto begin = std::chrono::steady_clock::now();
-      run_batch(layers[p], batch, nullptr, 0, nullptr, logits);
+      run_batch(products[p], batch, nullptr, 0, nullptr, logits);
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       if (round > 0) least[p] = std::min(least[p], seconds);
     }

@@ -38,7 +38,7 @@ class TuneModel {
   const format::ModelConfig& config() const { return config_; }
   const Embeddings& embeddings() const { return embeddings_.view(); }
   EncoderLayer layer(size_t index, const LayerPlan& plan) const;
-  const Linear& classifier() const { return classifier_.view(); }
+  const Linear& classifier(format::Scheme scheme) const;
   RunContext run() const;
 
  private:
@@ -53,7 +53,7 @@ class TuneModel {
   const Engine& reference_;
   format::ModelConfig config_;
   EmbeddingParts embeddings_;
-  PackedLinear classifier_;
+  std::vector<PackedLinear> classifiers_;  // one a scheme of kTuneSchemes
   std::vector<std::unique_ptr<Layer>> layers_;
 };
 
@@ -87,9 +87,15 @@ class TuneTexts {
     size_t first, count;           // tokens
     std::vector<int32_t> offsets;  // from 0
   };
+  // What a plan runs.
+  struct Products {
+    Products(const TuneModel& model, const Plan& plan);
+    std::vector<EncoderLayer> layers;
+    const Linear& classifier;
+  };
   Batch first_batch(size_t max_tokens) const;
   std::vector<float> run(const Plan& plan, Trajectory* recorded);
-  void run_batch(const std::vector<EncoderLayer>& layers, const Batch& batch, const Trajectory* known, size_t from,
+  void run_batch(const Products& products, const Batch& batch, const Trajectory* known, size_t from,
                  Trajectory* recorded, std::span<float> logits);
   size_t shared_layers(const Plan& plan, const Trajectory*& best) const;
 

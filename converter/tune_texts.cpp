@@ -77,14 +77,14 @@ void require_entities(const File& file) {
   throw Error(ErrorCode::kInvalidInput, file.path.string() + ": there is no entity in it, so no F1");
 }
 
-void check_file(const File& file, const Engine& model, bool for_f1, std::vector<std::string>& warnings) {
+void check_file(File& file, const Engine& model, bool for_f1, std::vector<std::string>& warnings) {
   if (file.texts.size() < kFewestTexts) {
     throw Error(ErrorCode::kInvalidInput, fmt::format("{}: {} texts, expected {} or more: every {}th is held out",
                                                       file.path.string(), file.texts.size(), kFewestTexts, kHoldOut));
   }
   if (!file.by_words) return;
   if (for_f1) require_entities(file);
-  std::string warning = check_labels(file.path.string(), file.texts, model.labels());
+  std::string warning = align_labels(file.path.string(), file.texts, model.labels(), for_f1);
   if (!warning.empty()) warnings.push_back(std::move(warning));
 }
 
@@ -95,7 +95,7 @@ TuneFiles read_tune_files(const TuneOptions& options, const Engine& model) {
   for (const std::filesystem::path& path : options.texts) files.push_back(read_lines(path));
   for (const std::filesystem::path& path : options.conll) files.push_back({path, true, read_conll(path)});
   TuneFiles result;
-  for (const File& file : files) {
+  for (File& file : files) {
     check_file(file, model, options.max_f1_loss.has_value(), result.warnings);
     add_part(file, model, result.tuned, [](size_t i) { return !is_held_out(i, kHoldOut); });
     add_part(file, model, result.held_out, [](size_t i) { return is_held_out(i, kHoldOut); });

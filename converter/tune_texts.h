@@ -26,7 +26,7 @@ struct TuneFiles {
 };
 
 // Throws Error(kInvalidInput) for files with too few texts to hold some out, without words, and with labels of which
-// the model has none (check_labels), or, for a budget of F1, without entities.
+// the model has none or can have none (align_labels), or, for a budget of F1, without entities.
 TuneFiles read_tune_files(const TuneOptions& options, const Engine& model);
 
 // The texts that options name for calibration (the first file if none), without those that are held out.

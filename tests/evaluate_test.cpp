@@ -55,11 +55,11 @@ TEST(Conll, Utf16IsToldByName) {
 }
 
 std::string check(std::vector<std::string> labels, const std::vector<std::string>& model) {
-  const std::vector<Sentence> sentences = {{std::vector<std::string>(labels.size(), "word"), std::move(labels)}};
-  return check_labels("t.tsv", sentences, model);
+  std::vector<Sentence> sentences = {{std::vector<std::string>(labels.size(), "word"), std::move(labels)}};
+  return align_labels("t.tsv", sentences, model);
 }
 
-TEST(CheckLabels, OfTypesThatTheModelDoesNotHave) {
+TEST(AlignLabels, OfTypesThatTheModelDoesNotHave) {
   const std::vector<std::string> model = {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"};
   EXPECT_EQ(check({"B-PER", "I-PER", "O"}, model), "");
   EXPECT_EQ(check({"O", "O"}, model), "");
@@ -73,6 +73,33 @@ TEST(CheckLabels, OfTypesThatTheModelDoesNotHave) {
   const std::string none = test::error_of([&] { check({"B-DRUG", "O"}, model); }, ErrorCode::kInvalidInput);
   EXPECT_TRUE(test::holds(none, "t.tsv: no entity in it is of a type that the model has (LOC, PER)")) << none;
   EXPECT_TRUE(test::holds(none, "B-DRUG")) << none;
+  EXPECT_TRUE(test::holds(none, "--labels FILE")) << none;
+  EXPECT_TRUE(test::holds(none, "--text")) << none;
+}
+
+// What a folder saved without names says (transformers fills in LABEL_0 .. itself).
+TEST(AlignLabels, OfAModelWithoutNames) {
+  const std::vector<std::string> model = {"LABEL_0", "LABEL_1", "LABEL_2"};
+  const std::vector<Sentence> given = {{{"Berlin", "is"}, {"B-LOC", "O"}}, {{"Oslo"}, {"LABEL_1"}}};
+  std::vector<Sentence> sentences = given;
+  const std::string error =
+      test::error_of([&] { align_labels("t.tsv", sentences, model, true); }, ErrorCode::kInvalidInput);
+  const std::string warning = align_labels("t.tsv", sentences, model);
+  for (const std::string& said : {error, warning}) {
+    EXPECT_TRUE(test::holds(said, "t.tsv: its labels (B-LOC, O) can't be compared with the model's")) << said;
+    EXPECT_TRUE(test::holds(said, "(LABEL_0 to LABEL_2)")) << said;
+    EXPECT_TRUE(test::holds(said, "--labels FILE")) << said;
+  }
+  EXPECT_TRUE(test::holds(error, "there is no F1")) << error;
+  EXPECT_TRUE(test::holds(warning, "agreement with the float model is measured, F1 is not")) << warning;
+  for (size_t i = 0; i < given.size(); ++i) {
+    EXPECT_EQ(sentences[i].words, given[i].words);
+    EXPECT_TRUE(sentences[i].labels.empty());
+  }
+  // A file made for such a model means its numbers.
+  sentences = {{{"Oslo", "is"}, {"LABEL_1", "LABEL_0"}}};
+  EXPECT_EQ(align_labels("t.tsv", sentences, model, true), "");
+  EXPECT_EQ(sentences.front().labels.size(), 2U);
 }
 
 std::vector<EntitySpan> spans(std::vector<std::string_view> labels) { return entity_spans(labels); }

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "converter/json.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
 #include "tests/tiny_checkpoint.h"
 
@@ -63,6 +65,23 @@ TEST(Labels, OfFile) {
   EXPECT_EQ(labels("O\r\nB-Größe\r\n"), expected);
   for (const char* bad : {"", "\n", "O\n\nB-X\n", "O\n\xff\n", "O\n\r\n"}) EXPECT_THROW(labels(bad), Error) << bad;
   EXPECT_THROW(labels_of_file(folder / "absent"), Error);
+  const std::string latin1 = test::error_of([&] { labels("O\nB-Gr\xf6\xdf\x65\n"); }, ErrorCode::kFormat);
+  EXPECT_TRUE(test::holds(latin1, "labels.txt: line 2: not UTF-8")) << latin1;
+}
+
+// Both files that names come from, as an editor of another system saves them.
+TEST(Labels, Utf16IsToldByName) {
+  using namespace std::string_literals;
+  const TemporaryFolder folder;
+  for (const std::string& content : {"\xff\xfeO\0\n\0"s, "\xfe\xff\0O\0\n"s, "{\0}\0"s, "\0{\0}"s}) {
+    write_file(folder / "names", content);
+    for (const std::string& message :
+         {test::error_of([&] { labels_of_file(folder / "names"); }, ErrorCode::kFormat),
+          test::error_of([&] { read_json_object(folder / "names"); }, ErrorCode::kFormat)}) {
+      EXPECT_TRUE(test::holds(message, "names: line 1: not UTF-8")) << message;
+      EXPECT_TRUE(test::holds(message, "looks like UTF-16")) << message;
+    }
+  }
 }
 
 TEST(Labels, Warnings) {

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "converter/convert.h"
+#include "converter/tune_model.h"
 #include "converter/tune_texts.h"
 #include "engine/engine_access.h"
 #include "octobert/error.h"
@@ -176,10 +177,41 @@ TEST_F(Tune, ReportsEveryProductAndTheWay) {
     products.insert(row.product);
     EXPECT_TRUE(row.alone.has_value()) << row.product;
   }
-  EXPECT_EQ(products.size(), 10U);  // 5 a layer: scores stands for attention's two
+  EXPECT_EQ(products.size(), 11U);  // 5 a layer: scores stands for attention's two; and the classifier
+  EXPECT_TRUE(products.contains("classifier"));
   ASSERT_GE(result.report.steps.size(), 2U);
   EXPECT_EQ(result.report.steps.front().product, "");
   EXPECT_TRUE(result.report.steps.front().value.has_value());
+}
+
+// What the search measures of a classifier in each scheme is what convert() makes of it.
+TEST_F(Tune, TheClassifierInEachScheme) {
+  TinyCheckpoint().write(checkpoint());
+  const Checkpoint source(checkpoint());
+  const FloatModel reference(checkpoint(), {.threads = 1});
+  const TuneFiles files = read_tune_files(options_, reference.engine());
+  CalibrationSettings settings{.gptq = true, .bias_correction = true};
+  CalibrationTexts texts = calibration_texts_of(options_, settings.hold_out);
+  const Calibration calibration =
+      calibrate(reference.engine(), encode_samples(reference.engine(), texts, settings.samples), settings.gptq);
+  const TuneModel model(source, reference.engine(), calibration, settings, {});
+  TuneTexts held_out(model, files.held_out.encoded, files.held_out.sentences);
+  std::set<double> divergences;
+  for (const format::Scheme scheme : kTuneSchemes) {
+    Plan plan = make_plan("dynamic", 2);
+    plan.classifier = scheme;
+    Policy policy = make_policy(plan);
+    policy.calibration = settings;
+    ConvertOptions convert_options;
+    convert_options.threads = 1;
+    const std::vector<std::byte> bytes = convert_to_memory(checkpoint(), convert_options, {&policy, &calibration});
+    const Engine packed = Engine::open_memory(bytes, {.threads = 1});
+    const Comparison expected =
+        compare_models(reference.engine(), packed, files.held_out.encoded, files.held_out.sentences);
+    EXPECT_EQ(held_out.evaluate(plan).divergence, expected.divergence) << format::scheme_name(uint32_t(scheme));
+    divergences.insert(expected.divergence);
+  }
+  EXPECT_EQ(divergences.size(), kTuneSchemes.size());  // or nothing has been shown
 }
 
 TEST_F(Tune, ABudgetThatCannotBeMet) {

@@ -156,6 +156,12 @@ class Converting(Case):
         self.assertEqual(inspected["labels"], names.read_text().split())
         self.refused(TINY_CHECKPOINT, "labels.missing", "--labels", self.folder / "labels.missing")
         self.refused(TINY_CHECKPOINT, "labels", "--labels", self.write("few.txt", "O\n"))
+        utf16 = "\n".join(labels.values()).encode("utf-16")
+        self.refused(TINY_CHECKPOINT, ["16.txt", "looks like UTF-16"], "--labels", self.write("16.txt", utf16))
+        spoilt = self.copy()
+        config = spoilt / "config.json"
+        config.write_bytes(config.read_text().encode("utf-16"))
+        self.refused(spoilt, ["config.json", "looks like UTF-16"])
         warned = self.run_command("convert", self.copy(id2label={str(i): f"LABEL_{i}" for i in range(len(labels))}),
                                   "-o", self.folder / "w.octo", "--quiet")
         self.assertIn(b"warning", warned.stderr)

@@ -98,7 +98,38 @@ class Tools(Case):
         done = self.run_command(*against, "--conll", known, "--json")
         self.assertEqual((done.stderr, json.loads(done.stdout)["warnings"]), (b"", []))
         none = self.write("none.tsv", "aspirin\tB-DRUG\nhelps\tO\n\n")
-        self.fails(*against, "--conll", known, none, says=["none.tsv", "that the model has (LOC, MISC, ORG, PER)", "B-DRUG"])
+        self.fails(*against, "--conll", known, none, says=["none.tsv", "that the model has (LOC, MISC, ORG, PER)", "B-DRUG", "--labels FILE"])
+
+    def test_a_model_whose_labels_have_no_names(self):
+        """Agreement is measured; F1 after the remedy that the message names."""
+        checkpoint, model = self.folder / "checkpoint", self.folder / "m.octo"
+        shutil.copytree(NER_CHECKPOINT, checkpoint)
+        config = json.loads((checkpoint / "config.json").read_text())
+        names = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
+        del config["label2id"]
+        conll = self.write("known.tsv", "Berlin\tB-LOC\nis\tO\n\n")
+        compare = ["verify", model, "--against", checkpoint, "--conll", conll, "--quiet", "--json"]
+        convert = ["convert", checkpoint, "-o", model, "--quiet", "--no-check"]
+        labels = ["--labels", self.write("names.txt", "\n".join(names))]
+        # As transformers saves such a folder; and as hands do, so that not even how many there are is known.
+        for id2label in ({str(i): f"LABEL_{i}" for i in range(len(names))}, None):
+            config["id2label"] = id2label
+            (checkpoint / "config.json").write_text(json.dumps(config))
+            if id2label:
+                self.run_command(*convert)
+                done = self.run_command(*compare)
+                self.assertRegex(done.stderr.decode(), r"known\.tsv: its labels \(B-LOC, O\) .* \(LABEL_0 to LABEL_8\)"
+                                 ".*agreement .* is measured, F1 is not.*--labels FILE")
+                result = json.loads(done.stdout)
+                self.assertEqual((result["words"], "float" in result), (2, False))
+            else:
+                self.fails(*convert, says=["classifier.weight", "id2label"])
+            # The remedy; with --calibrate, which runs the float model too.
+            self.run_command(*convert, *labels, "--no-gptq", "--calibrate",
+                             self.write("texts.txt", f"{SENTENCE}\n" * 8))
+            (result,) = self.json_lines(*compare, *([] if id2label else labels))
+            self.assertEqual((result["warnings"], result["float"]["f1"]), ([], 1))
+        self.fails(*compare, says=["classifier.weight", "id2label"])
 
     def test_verify_says_utf16_by_name(self):
         rows, lines = "Berlin\tB-LOC\n\n", '"Berlin"\n"Paris"\n'

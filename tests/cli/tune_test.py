@@ -1,6 +1,8 @@
 """octobert tune: what it writes, what it refuses."""
 
+import json
 import re
+import shutil
 import unittest
 
 from common import TINY_CHECKPOINT, Case
@@ -54,6 +56,29 @@ class Tuning(Case):
         done = self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--conll", labelled,
                                 "--min-agreement", "0.1", "--quiet")
         self.assertRegex(done.stderr.decode(), r"warning: .*some\.tsv: 1 label .*: B-Q\. 20 of 40 entities")
+
+    def test_a_model_whose_labels_have_no_names(self):
+        checkpoint = self.folder / "checkpoint"
+        shutil.copytree(TINY_CHECKPOINT, checkpoint)
+        config = json.loads((checkpoint / "config.json").read_text())
+        names = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
+        config["id2label"] = {str(i): f"LABEL_{i}" for i in range(len(names))}
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        labelled = self.write("t.tsv", "marta\tB-PER\nin\tO\n\n" * 40)
+        model = self.folder / "m.octo"
+        tune = ["tune", checkpoint, "-o", model, "--conll", labelled, "--quiet"]
+        said = r"t\.tsv: its labels \(B-PER, O\) .*: {}.*--labels FILE"
+        error = self.fails(*tune, "--max-f1-loss", "100")
+        self.assertRegex(error, said.format("there is no F1"))
+        done = self.run_command(*tune, "--min-agreement", "0.1")
+        self.assertRegex(done.stderr.decode(), said.format("agreement .* is measured, F1 is not"))
+        of_file = lambda: self.json_lines("inspect", model, "--json")[0]
+        self.assertNotIn("certificate.held_out.f1.float", of_file()["report"])
+        # What the message says to do.
+        done = self.run_command(*tune, "--max-f1-loss", "100", "--labels", self.write("names.txt", "\n".join(names)))
+        self.assertNotIn("its labels", done.stderr.decode())
+        self.assertIn("certificate.held_out.f1.float", of_file()["report"])
+        self.assertEqual(of_file()["labels"], names)
 
     def test_a_file_s_form_is_said_by_its_name(self):
         """Help and behaviour name the same endings."""
