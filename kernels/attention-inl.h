@@ -1,5 +1,6 @@
-// attention_s8 over an Op (tile-inl.h), and what all forms of attention share. K and V are packed like weights, with the
-// text's tokens as K's outputs and as V's inputs; then a few queries at a time: scores, softmax, context, all within L1.
+// attention_s8 over an Op (tile-inl.h), and what all forms of attention share. K and V are packed like weights, with
+// the text's tokens as K's outputs and as V's inputs; then a few queries at a time: scores, softmax, context, all
+// within L1.
 #ifndef OCTOBERT_KERNELS_ATTENTION_INL_H_
 #define OCTOBERT_KERNELS_ATTENTION_INL_H_
 
