@@ -30,7 +30,6 @@ std::vector<Sentence> read_conll(const std::filesystem::path& path);
 // I-X, S-X, ... are all of type X. Returns a warning that names `file`, "" if all is well:
 // - labels of types that the model does not have: no such model can find their entities;
 // - a model whose labels are LABEL_n only, which says nothing of what they mean: the sentences lose their labels, so
-// that
 //   agreement with the float model is measured and F1 is not. With `for_f1` that is an error.
 // Throws Error(kInvalidInput), saying what to do, if the file has entities and the model can find none of them.
 std::string align_labels(const std::string& file, std::span<Sentence> sentences,
