@@ -96,7 +96,13 @@ bool wants_imported_ranges(const Checkpoint& checkpoint, const ConvertOptions& o
          inputs.policy == nullptr && inputs.calibration == nullptr && options.calibration.texts.empty();
 }
 
-Preparation prepare_imported(const Checkpoint& checkpoint) {
+Preparation prepare_imported(const Checkpoint& checkpoint, const CalibrationOptions& calibration) {
+  if (any_setting(calibration)) {
+    throw Error(
+        ErrorCode::kInvalidInput,
+        "settings of calibration beside the checkpoint's own ranges, which need none: name texts to find others "
+        "(--calibrate), or leave the settings out");
+  }
   Preparation preparation;
   preparation.plan = imported_plan(checkpoint, preparation.warnings);
   return preparation;
@@ -118,7 +124,8 @@ class Conversion {
         pool_(options.threads),
         checkpoint_(folder, options.labels),
         imports_ranges_(wants_imported_ranges(checkpoint_, options, inputs)),
-        preparation_(imports_ranges_ ? prepare_imported(checkpoint_) : prepare(checkpoint_, options, inputs, pool_)),
+        preparation_(imports_ranges_ ? prepare_imported(checkpoint_, options.calibration)
+                                     : prepare(checkpoint_, options, inputs, pool_)),
         plan_(preparation_.plan),
         float_plan_(make_plan("float", checkpoint_.config().layer_count)),
         tokenizer_(load_tokenizer(folder)),
@@ -263,7 +270,7 @@ class Conversion {
         encode_test_vectors(check_->test_vectors(), checkpoint_.config().label_count);
     writer_->add_section(SectionType::kTestVectors, "test vectors", vectors, false);
     sources_ = hashes_.get();
-    preparation_.check_certificate(sources_.combined);
+    preparation_.check_certificate(sources_.combined, checkpoint_.labels());
     std::vector<std::string> provenance = provenance_strings(sources_);
     if (!options_.labels.empty()) {
       provenance.insert(provenance.end(), {"labels.sha256", sha256_of_file(options_.labels)});

@@ -109,10 +109,10 @@ Plan imported_plan(const Checkpoint& checkpoint, std::vector<std::string>& warni
   }
   if (!dynamic.empty()) {
     plan.asked_for = Scheme::kHybrid;
-    warnings.push_back(
-        fmt::format("the checkpoint has no range, or not one, for what these products read: they are "
-                    "dynamic: {}",
-                    fmt::join(dynamic, ", ")));
+    warnings.push_back(fmt::format(
+        "the checkpoint has no range for what these products read, or several for query, key and value of a "
+        "hidden size that is no multiple of {}: they are dynamic: {}",
+        kPanelWidth, fmt::join(dynamic, ", ")));
   }
   return plan;
 }

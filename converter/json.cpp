@@ -52,6 +52,7 @@ std::string_view signs_of_utf16(std::string_view bytes) {
 
 std::string read_utf8_file(const std::filesystem::path& path, size_t limit) {
   std::string text = read_text_file(path, limit);
+  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a byte order mark, which some editors write
   const size_t fault = std::min(text.find('\0'), utf8::find_invalid_utf8(text));
   if (fault >= text.size()) return text;
   std::string_view why = signs_of_utf16(text);

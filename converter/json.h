@@ -21,6 +21,7 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit = kMa
 std::string_view signs_of_utf16(std::string_view bytes);
 
 // As read_text_file(), for texts to look at. Throws Error(kFormat) also if it is not UTF-8, naming the line.
+// A byte order mark at its beginning is left out.
 std::string read_utf8_file(const std::filesystem::path& path, size_t limit = kMaxJsonBytes);
 
 // The root object of a JSON text. Duplicate keys, which JSON leaves open and Python's parser resolves silently, are

@@ -91,6 +91,12 @@ std::vector<std::string> labels_of_file(const std::filesystem::path& path) {
       throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: expected a label's name, found an empty line",
                                                   path.string(), labels.size() + 1));
     }
+    if (label.find_first_of(" \t") == 0 || label.find_last_of(" \t") == label.size() - 1) {
+      throw Error(ErrorCode::kFormat,
+                  fmt::format("{}: line {}: expected a label's name, found '{}', which begins or ends "
+                              "with white space",
+                              path.string(), labels.size() + 1, label));
+    }
     labels.push_back(std::move(label));
     begin = end + 1;
   }
@@ -111,9 +117,9 @@ std::vector<std::string> label_warnings(const std::vector<std::string>& labels) 
     warnings.push_back(
         fmt::format("the checkpoint names its labels {} .. only: give their names with --labels FILE", labels.front()));
   }
-  std::set<std::string_view> seen;
+  std::map<std::string_view, int> seen;
   for (const std::string& label : labels) {
-    if (!seen.insert(label).second) warnings.push_back(fmt::format("label '{}' stands for more than one class", label));
+    if (++seen[label] == 2) warnings.push_back(fmt::format("label '{}' stands for more than one class", label));
     if (label != "O" && entity_type(label) == "O") {
       warnings.push_back(
           fmt::format("label '{}' groups to 'O', which is ignored by default: its entities will not be "

@@ -1,6 +1,7 @@
 #include "converter/policy.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "converter/json.h"
 #include "converter/provenance.h"
@@ -151,11 +152,12 @@ std::string policy_json(const Policy& policy) {
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-std::string certificate_subject(const Policy& policy, const std::string& checkpoint_sha256) {
+std::string certificate_subject(const Policy& policy, const std::string& checkpoint_sha256,
+                                std::span<const std::string> labels) {
   Policy bare = policy;
   bare.certificate.clear();
   bare.certificate_of.clear();
-  return sha256_of(checkpoint_sha256 + "\n" + policy_json(bare));
+  return sha256_of(fmt::format("{}\n{}\n{}", checkpoint_sha256, fmt::join(labels, "\n"), policy_json(bare)));
 }
 
 }  // namespace octobert::converter

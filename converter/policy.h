@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -52,7 +53,8 @@ Policy parse_policy(std::string_view json, const std::string& source);
 std::string policy_json(const Policy& policy);  // ends in a newline; the same policy gives the same bytes
 // What a certificate speaks of: SHA-256 of the line of the checkpoint's (SourceHashes::combined) and the policy without
 // its certificate.
-std::string certificate_subject(const Policy& policy, const std::string& checkpoint_sha256);
+std::string certificate_subject(const Policy& policy, const std::string& checkpoint_sha256,
+                                std::span<const std::string> labels);
 
 }  // namespace octobert::converter
 

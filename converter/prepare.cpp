@@ -10,11 +10,6 @@ namespace {
 
 using format::Scheme;
 
-bool any_setting(const CalibrationOptions& options) {
-  return options.samples || options.observer || options.smooth_quant || options.equalize || options.gptq ||
-         options.bias_correction;
-}
-
 // What the schemes gain from, measured on the bundled model (docs/QUANTIZATION.md).
 CalibrationSettings defaults_of(const Plan& plan) {
   CalibrationSettings settings;
@@ -106,6 +101,11 @@ void check_calibration(Preparation& result) {
 
 }  // namespace
 
+bool any_setting(const CalibrationOptions& options) {
+  return options.samples || options.observer || options.smooth_quant || options.equalize || options.gptq ||
+         options.bias_correction;
+}
+
 CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options,
                                      bool int8_checkpoint) {
   CalibrationSettings settings = int8_checkpoint ? CalibrationSettings{} : defaults_of(plan);
@@ -148,10 +148,11 @@ Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options,
   return result;
 }
 
-void Preparation::check_certificate(const std::string& checkpoint_sha256) {
+void Preparation::check_certificate(const std::string& checkpoint_sha256, std::span<const std::string> labels) {
   if (!policy || policy->certificate.empty() || policy->certificate_of.empty()) return;
-  if (certificate_subject(*policy, checkpoint_sha256) == policy->certificate_of) return;
-  warnings.emplace_back("the policy was changed since it was tuned, or was tuned for another checkpoint");
+  if (certificate_subject(*policy, checkpoint_sha256, labels) == policy->certificate_of) return;
+  warnings.emplace_back(
+      "the policy was changed since it was tuned, or was tuned for another checkpoint or with other labels");
   drop_certificate(*this);
 }
 

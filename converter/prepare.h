@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,15 +25,18 @@ struct Preparation {
   std::vector<std::string> warnings;
   std::optional<Policy> policy;  // its certificate is dropped as soon as it speaks of something else
 
-  // The checkpoint's SourceHashes::combined, which may be known late: drops a certificate of another checkpoint, or of
+  // The checkpoint's SourceHashes::combined, which may be known late, and labels: drops a certificate of others, or of
   // a policy that was changed since.
-  void check_certificate(const std::string& checkpoint_sha256);
+  void check_certificate(const std::string& checkpoint_sha256, std::span<const std::string> labels);
 
   // For people: "512 texts, 13,402 tokens, observer mse, SmoothQuant 0.5, GPTQ".
   std::string describe() const;
   // Key, value, ...: what goes into the packed file's quantization report.
   std::vector<std::string> strings() const;
 };
+
+// Whether any setting of calibration was given.
+bool any_setting(const CalibrationOptions& options);
 
 // The settings for a plan: the scheme's own (nothing that changes weights, if the checkpoint brings int8 weights), or
 // the policy's, changed by the options'. Throws Error(kInvalidInput).

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -38,6 +39,20 @@ std::vector<ReportRange> chosen_ranges(const Linear& product) {
   return ranges;
 }
 
+// "fixed, zero point 3", or what there is to say of each part.
+std::string fixed_input(const Linear& product) {
+  bool equal = true;
+  std::vector<int> zeros;
+  for (int p = 0; p < product.input_parts; ++p) {
+    const Linear part = product.part(p);
+    zeros.push_back(part.input_zero[0]);
+    equal = equal && std::all_of(part.input_inv, part.input_inv + part.k,
+                                 [&](float value) { return value == part.input_inv[0]; });
+  }
+  return fmt::format("fixed, zero point{} {}{}", zeros.size() > 1 ? "s" : "", fmt::join(zeros, ", "),
+                     equal ? "" : "; a multiplier a channel");
+}
+
 // with_range: the product reads what was seen, times its multipliers.
 ReportSite activation_site(std::string name, const SiteStatistics& seen, const Linear& product, bool with_range) {
   ReportSite site{
@@ -47,9 +62,7 @@ ReportSite activation_site(std::string name, const SiteStatistics& seen, const L
     const double inv = median_of(product.input_inv, product.k);
     scales = channel_scales(product, inv);
     site.ranges = chosen_ranges(product);
-    const bool equal = std::all_of(product.input_inv, product.input_inv + product.k,
-                                   [&](float value) { return value == product.input_inv[0]; });
-    site.note = fmt::format("fixed, zero point {}{}", product.input_zero[0], equal ? "" : "; a multiplier a channel");
+    site.note = fixed_input(product);
   } else if (product.scheme == format::Scheme::kStatic) {
     site.note = "fixed, of channels that the weights before it have rescaled";
   } else if (product.scheme == format::Scheme::kDynamic) {

@@ -301,8 +301,8 @@ class Tuner {
     result_.policy.calibration = settings_;
     result_.policy.calibration_texts = calibration_->source;
     result_.policy.certificate = certificate();
-    result_.policy.certificate_of =
-        certificate_subject(result_.policy, hash_sources(folder_, source_files(checkpoint_)).combined);
+    result_.policy.certificate_of = certificate_subject(
+        result_.policy, hash_sources(folder_, source_files(checkpoint_)).combined, checkpoint_.labels());
     step("write", "packed file");
     ConvertOptions convert = options_.convert;
     convert.progress = {};

@@ -170,7 +170,7 @@ TEST_F(Calibrated, ACertificateSpeaksOfOneCheckpointAndOnePolicy) {
   const ConvertReport plain = convert(folder_.path(), folder_ / "m.octo");
   Policy policy = make_policy(make_plan("dynamic", 2));
   policy.certificate = {{"budget", "agreement 0.996"}};
-  policy.certificate_of = certificate_subject(policy, plain.source_sha256);
+  policy.certificate_of = certificate_subject(policy, plain.source_sha256, Checkpoint(folder_.path()).labels());
   const auto carried = [&](const Policy& written) {
     write_file(folder_ / "policy.json", policy_json(written));
     const std::vector<std::string> warnings = convert_with(o).warnings;
@@ -184,6 +184,10 @@ TEST_F(Calibrated, ACertificateSpeaksOfOneCheckpointAndOnePolicy) {
   Policy edited = policy;
   edited.products["layer.1.ffn2"] = Scheme::kWeightOnly;
   EXPECT_FALSE(carried(edited));
+  Policy renamed = policy;
+  renamed.certificate_of =
+      certificate_subject(policy, plain.source_sha256, std::vector<std::string>{"O", "B-X", "I-X"});
+  EXPECT_FALSE(carried(renamed)) << "what was measured under other labels";
   TinyCheckpoint other;
   other.set("classifier.bias", 0, 1);
   other.write(folder_.path());

@@ -2,7 +2,6 @@
 // come through as they are; what is not supported is refused by name.
 #include "converter/import_quantized.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,6 +22,7 @@
 #include "octobert/converter.h"
 #include "octobert/engine.h"
 #include "octobert/error.h"
+#include "tests/errors.h"
 #include "tests/temporary_folder.h"
 #include "tests/tiny_checkpoint.h"
 
@@ -216,6 +216,16 @@ TEST(ImportStatic, AttentionsScalesAreTheCheckpoints) {
   EXPECT_FLOAT_EQ(layer.value_scale[15], 2.0f / 127.0f);
 }
 
+TEST(ImportStatic, SettingsOfACalibrationThatIsNotDoneAreRefused) {
+  const TemporaryFolder folder;
+  ConvertOptions options = options_for("static");
+  options.calibration.samples = 4;
+  const std::string message = test::error_of(
+      [&] { convert(data("pytorch-quantization"), folder.path() / "m.octo", options); }, ErrorCode::kInvalidInput);
+  EXPECT_TRUE(test::holds(message, "checkpoint's own ranges")) << message;
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "m.octo"));
+}
+
 // The checkpoint of a form, its F32 tensors gone through `edit` (name, values).
 using Edit = std::function<void(const std::string&, std::span<float>)>;
 void write_edited(const std::string& form, const std::filesystem::path& folder, const Edit& edit) {
@@ -226,10 +236,12 @@ void write_edited(const std::string& form, const std::filesystem::path& folder, 
   for (const converter::TensorInfo& info : source.tensors()) bytes.push_back(source.read_bytes(info));
   for (size_t i = 0; i < bytes.size(); ++i) {
     const converter::TensorInfo& info = source.tensors()[i];
-    std::vector<float> floats(info.type == DataType::kF32 ? bytes[i].size() / sizeof(float) : 0);
-    std::memcpy(floats.data(), bytes[i].data(), floats.size() * sizeof(float));
-    edit(info.name, floats);
-    std::memcpy(bytes[i].data(), floats.data(), floats.size() * sizeof(float));
+    if (info.type == DataType::kF32) {
+      std::vector<float> floats(bytes[i].size() / sizeof(float));
+      std::memcpy(floats.data(), bytes[i].data(), bytes[i].size());
+      edit(info.name, floats);
+      std::memcpy(bytes[i].data(), floats.data(), bytes[i].size());
+    }
     tensors.push_back({info.name, info.type, info.shape, bytes[i]});
   }
   converter::write_safetensors(folder / "model.safetensors", tensors);
@@ -246,7 +258,7 @@ Edit scale_inputs(const InputEdit& inputs, std::array<float, 3> factors) {
     for (size_t part = 0; part < 3; ++part) {
       for (const char* tensor : inputs.tensors) {
         const char* const modules[] = {"query", "key", "value"};
-        if (!name.ends_with(fmt::format("self.{}.{}", modules[part], tensor))) continue;
+        if (!name.ends_with("self." + std::string(modules[part]) + "." + tensor)) continue;
         for (size_t i = 0; i < values.size(); ++i)
           values[i] *= factors[part] + (factors[part] - 1) * 0.01f * static_cast<float>(i);
       }
@@ -341,7 +353,7 @@ INSTANTIATE_TEST_SUITE_P(Tools, UnequalInputs,
 TEST(ImportStatic, UnequalInputsOfMatricesThatAreNotWholePanelsMakeTheProductDynamic) {
   TinyCheckpoint checkpoint;  // 12 wide
   for (const auto& [part, amax] : {std::pair{"query", 3.0f}, std::pair{"key", 3.5f}, std::pair{"value", 3.0f}}) {
-    const std::string name = fmt::format("bert.encoder.layer.0.attention.self.{}._input_quantizer._amax", part);
+    const std::string name = "bert.encoder.layer.0.attention.self." + std::string(part) + "._input_quantizer._amax";
     checkpoint.add(name, {1});
     checkpoint.set(name, 0, amax);
   }

@@ -63,7 +63,9 @@ TEST(Labels, OfFile) {
   EXPECT_EQ(labels("O\nB-Größe\n"), expected);
   EXPECT_EQ(labels("O\nB-Größe"), expected);
   EXPECT_EQ(labels("O\r\nB-Größe\r\n"), expected);
-  for (const char* bad : {"", "\n", "O\n\nB-X\n", "O\n\xff\n", "O\n\r\n"}) EXPECT_THROW(labels(bad), Error) << bad;
+  EXPECT_EQ(labels("\xef\xbb\xbfO\nB-Größe\n"), expected);
+  for (const char* bad : {"", "\n", "O\n\nB-X\n", "O\n\xff\n", "O\n\r\n", "O \nB-X\n", "O\n\tB-X\n", "O\n  \n"})
+    EXPECT_THROW(labels(bad), Error) << bad;
   EXPECT_THROW(labels_of_file(folder / "absent"), Error);
   const std::string latin1 = test::error_of([&] { labels("O\nB-Gr\xf6\xdf\x65\n"); }, ErrorCode::kFormat);
   EXPECT_TRUE(test::holds(latin1, "labels.txt: line 2: not UTF-8")) << latin1;
@@ -91,7 +93,7 @@ TEST(Labels, Warnings) {
   const std::vector<std::string> grouped = label_warnings({"O", "B-O", "I-O"});
   ASSERT_EQ(grouped.size(), 2U);
   EXPECT_NE(grouped[0].find("'B-O'"), std::string::npos);
-  EXPECT_EQ(label_warnings({"O", "A", "A"}).size(), 1U);
+  EXPECT_EQ(label_warnings({"O", "A", "A", "A"}).size(), 1U);
 }
 
 }  // namespace
