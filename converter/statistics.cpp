@@ -34,11 +34,12 @@ double SiteStatistics::mean(int channel) const {
 }
 
 double SiteStatistics::mean_square(int channel) const {
-  const double width = 2 * double{radius(channel)} / kBins;
+  constexpr double kHalf = double{kBins} / 2;
+  const double width = double{radius(channel)} / kHalf;
   double sum = 0;
   const std::span<const uint32_t> bins = histogram(channel);
   for (size_t i = 0; i < bins.size(); ++i) {
-    const double middle = (static_cast<double>(i) + 0.5 - kBins / 2) * width;
+    const double middle = (static_cast<double>(i) + 0.5 - kHalf) * width;
     sum += middle * middle * bins[i];
   }
   return rows_ == 0 ? 0 : sum / static_cast<double>(rows_);
