@@ -5,15 +5,10 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/pack.h"
-#include "tests/kernels_test_util.h"
+#include "tests/kernels_product_test_util.h"
 
 namespace octobert::testing {
 namespace {
-
-struct Shape {
-  int m, n, k;
-};
 
 // One row, one column, odd K, and both sides of every tile edge (rows 4, 6, 8; panels of 16, three at once).
 std::vector<Shape> ragged_shapes() {
@@ -32,45 +27,20 @@ std::vector<Shape> ragged_shapes() {
 const Shape kBertShapes[] = {{13, 2304, 768}, {9, 768, 768},  {8, 3072, 768}, {5, 768, 3072},
                              {1, 768, 3072},  {3, 1200, 312}, {7, 9, 384},    {2, 1024, 4096}};
 
-struct S8Problem {
+struct S8Problem : S8Operands {
   S8Problem(Shape s, uint32_t seed, Values values, Guard guard, int panels_begin = 0, int panels_end = -1)
-      : shape(s),
-        stride(activation_stride(static_cast<size_t>(s.k))),
-        padded(padded_outputs(static_cast<size_t>(s.n))),
-        q(static_cast<size_t>(s.m) * static_cast<size_t>(s.k)),
-        w(static_cast<size_t>(s.n) * static_cast<size_t>(s.k)),
-        packed(packed_s8_bytes(static_cast<size_t>(s.n), static_cast<size_t>(s.k)), guard),
-        a(static_cast<size_t>(s.m) * stride, guard),
-        a_scale(static_cast<size_t>(s.m), guard),
-        b_scale(padded, guard),
-        bias(padded, guard),
-        b_sum(padded, guard),
+      : S8Operands(s, guard),
         ldd(padded + 3),
         begin(panels_begin),
-        end(panels_end < 0 ? static_cast<int>(panel_count(static_cast<size_t>(s.n))) : panels_end) {
+        end(panels_end < 0 ? static_cast<int>(panel_count(width)) : panels_end) {
     Random random(seed);
-    const bool extreme = values == Values::kExtremes;
-    for (int8_t& x : q)
-      x = static_cast<int8_t>(extreme ? 127 * (2 * random.integer(0, 1) - 1) : random.integer(-127, 127));
-    for (int8_t& x : w)
-      x = static_cast<int8_t>(extreme ? (random.integer(0, 1) ? 127 : -128) : random.integer(-128, 127));
+    draw(random, values == Values::kExtremes);
     if (values == Values::kZeros) std::fill(w.begin(), w.end(), int8_t{0});
-    pack_s8(w.data(), static_cast<size_t>(s.n), static_cast<size_t>(s.k), packed.data());
-    row_sums(w.data(), static_cast<size_t>(s.n), static_cast<size_t>(s.k), b_sum.data());
+    pack();
     for (float& x : a_scale) x = values == Values::kRandom ? random.real(1e-3f, 0.1f) : random.value(values);
-    for (int n = 0; n < s.n; ++n) {
-      b_scale[static_cast<size_t>(n)] = values == Values::kRandom ? random.real(1e-3f, 0.1f) : random.value(values);
-      bias[static_cast<size_t>(n)] = random.value(values);
-    }
-  }
-
-  // The bytes between K and the stride may hold anything.
-  void write_activations(int32_t offset) {
-    std::fill(a.begin(), a.end(), uint8_t{0xa5});
-    for (size_t m = 0; m < static_cast<size_t>(shape.m); ++m) {
-      for (size_t k = 0; k < static_cast<size_t>(shape.k); ++k) {
-        a[m * stride + k] = static_cast<uint8_t>(q[m * static_cast<size_t>(shape.k) + k] + offset);
-      }
+    for (size_t n = 0; n < width; ++n) {
+      b_scale[n] = values == Values::kRandom ? random.real(1e-3f, 0.1f) : random.value(values);
+      bias[n] = random.value(values);
     }
   }
 
@@ -100,13 +70,6 @@ struct S8Problem {
     return {dst.begin(), dst.end()};
   }
 
-  Shape shape;
-  size_t stride, padded;
-  std::vector<int8_t> q, w;
-  GuardBuffer<int8_t> packed;
-  GuardBuffer<uint8_t> a;
-  GuardBuffer<float> a_scale, b_scale, bias;
-  GuardBuffer<int32_t> b_sum;
   size_t ldd;
   int begin, end;
 };
@@ -154,13 +117,7 @@ TEST_P(GemmTest, S8BertShapesGiveTheScalarBits) {
 TEST_P(GemmTest, S8DeepestReductionOfExtremesIsExact) {
   for (int sign : {-1, 1}) {
     S8Problem problem({2, 3, kMaxReductionDepth}, 1, Values::kZeros, Guard::kAfter);
-    std::fill(problem.q.begin(), problem.q.end(), static_cast<int8_t>(127 * sign));
-    std::fill(problem.w.begin(), problem.w.end(), int8_t{-128});
-    pack_s8(problem.w.data(), 3, kMaxReductionDepth, problem.packed.data());
-    row_sums(problem.w.data(), 3, kMaxReductionDepth, problem.b_sum.data());
-    std::fill(problem.a_scale.begin(), problem.a_scale.end(), 1.0f);
-    std::fill(problem.b_scale.begin(), problem.b_scale.end(), 1.0f);
-    std::fill(problem.bias.begin(), problem.bias.end(), 0.0f);
+    problem.set_all(127 * sign, -128);
     const auto y = problem.run(table(), Activation::kNone, nullptr, Guard::kAfter);
     EXPECT_EQ(y[0], -128.0f * 127.0f * static_cast<float>(sign) * static_cast<float>(kMaxReductionDepth));
   }

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/pack.h"
+#include "tests/kernels_product_test_util.h"
 #include "tests/kernels_static_test_util.h"
 
 namespace octobert::testing {
@@ -13,10 +13,6 @@ namespace {
 using StaticProductsTest = KernelTest;
 
 // ---- products ----
-
-struct Shape {
-  int m, n, k;
-};
 
 std::vector<Shape> shapes() {
   std::vector<Shape> all;
@@ -29,31 +25,12 @@ std::vector<Shape> shapes() {
   return all;
 }
 
-struct Problem {
-  Problem(Shape s, uint32_t seed, Values values, Guard guard)
-      : shape(s),
-        depth(static_cast<size_t>(s.k)),
-        rows(static_cast<size_t>(s.m)),
-        padded(padded_outputs(static_cast<size_t>(s.n))),
-        stride(activation_stride(depth)),
-        q(rows * depth),
-        w(static_cast<size_t>(s.n) * depth),
-        packed(packed_s8_bytes(static_cast<size_t>(s.n), depth), guard),
-        a(rows * stride, guard),
-        a_scale(rows, guard),
-        b_scale(padded, guard),
-        bias(padded, guard),
-        inv(padded, guard),
-        b_sum(padded, guard) {
+struct Problem : S8Operands {
+  Problem(Shape s, uint32_t seed, Values values, Guard guard) : S8Operands(s, guard), inv(padded, guard) {
     Random random(seed);
     const bool extreme = values == Values::kExtremes;
-    for (int8_t& x : q)
-      x = static_cast<int8_t>(extreme ? 127 * (2 * random.integer(0, 1) - 1) : random.integer(-127, 127));
-    for (int8_t& x : w)
-      x = static_cast<int8_t>(extreme ? (random.integer(0, 1) ? 127 : -128) : random.integer(-128, 127));
-    pack_s8(w.data(), static_cast<size_t>(s.n), depth, packed.data());
-    row_sums(w.data(), static_cast<size_t>(s.n), depth, b_sum.data());
-    const auto width = static_cast<size_t>(s.n);
+    draw(random, extreme);
+    pack();
     for (float& x : a_scale) x = random.real(0.5f, 2.0f);
     for (size_t n = 0; n < width; ++n) b_scale[n] = random.real(1e-5f, 2e-4f);
     random.fill({bias.data(), width}, values);
@@ -63,12 +40,7 @@ struct Problem {
   }
 
   GemmS8Args args(const KernelTable& table, Activation activation, bool dynamic) {
-    std::fill(a.begin(), a.end(), uint8_t{0xa5});
-    for (size_t m = 0; m < rows; ++m) {
-      for (size_t k = 0; k < depth; ++k) {
-        a[m * stride + k] = static_cast<uint8_t>(q[m * depth + k] + table.activation_offset);
-      }
-    }
+    write_activations(table.activation_offset);
     return {.a = a.data(),
             .lda = stride,
             .a_scale = dynamic ? a_scale.data() : nullptr,
@@ -115,13 +87,7 @@ struct Problem {
     return out;
   }
 
-  Shape shape;
-  size_t depth, rows, padded, stride;
-  std::vector<int8_t> q, w;
-  GuardBuffer<int8_t> packed;
-  GuardBuffer<uint8_t> a;
-  GuardBuffer<float> a_scale, b_scale, bias, inv;
-  GuardBuffer<int32_t> b_sum;
+  GuardBuffer<float> inv;
   int32_t zero = 0, q_zero = 0;
 };
 
@@ -154,12 +120,7 @@ TEST_P(StaticProductsTest, PanelRangesGiveTheScalarBytes) {
 TEST_P(StaticProductsTest, DeepestReductionWithAZeroPointIsExact) {
   for (int sign : {-1, 1}) {
     Problem problem({2, 3, kMaxReductionDepth}, 1, Values::kZeros, Guard::kAfter);
-    std::fill(problem.q.begin(), problem.q.end(), static_cast<int8_t>(127 * sign));
-    std::fill(problem.w.begin(), problem.w.end(), int8_t{-128});
-    pack_s8(problem.w.data(), 3, kMaxReductionDepth, problem.packed.data());
-    row_sums(problem.w.data(), 3, kMaxReductionDepth, problem.b_sum.data());
-    std::fill(problem.b_scale.begin(), problem.b_scale.end(), 1.0f);
-    std::fill(problem.bias.begin(), problem.bias.end(), 0.0f);
+    problem.set_all(127 * sign, -128);
     problem.zero = -127 * sign;
     EXPECT_EQ(problem.floats(table(), Activation::kNone, false)[0],
               -128.0f * 254.0f * static_cast<float>(sign) * static_cast<float>(kMaxReductionDepth));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "converter/gptq.h"
@@ -46,17 +47,25 @@ Site site_of(const std::vector<float>& x, size_t columns, bool hessian) {
   return site;
 }
 
-std::vector<double> float_product(const LinearFloats& linear, const std::vector<float>& x) {
-  const auto n = static_cast<size_t>(linear.n), k = static_cast<size_t>(linear.k);
+// Rows of x times [n][k]: bias[n] + sum over k of term(x's value, n, k), in double.
+std::vector<double> product_of(int outputs, int inputs, const float* bias, const std::vector<float>& x,
+                               const std::function<double(float value, size_t n, size_t k)>& term) {
+  const auto n = static_cast<size_t>(outputs), k = static_cast<size_t>(inputs);
   std::vector<double> y(x.size() / k * n);
   for (size_t m = 0; m < x.size() / k; ++m) {
     for (size_t i = 0; i < n; ++i) {
-      double sum = linear.bias[i];
-      for (size_t c = 0; c < k; ++c) sum += double{x[m * k + c]} * linear.weight[i * k + c];
+      double sum = bias[i];
+      for (size_t c = 0; c < k; ++c) sum += term(x[m * k + c], i, c);
       y[m * n + i] = sum;
     }
   }
   return y;
+}
+
+std::vector<double> float_product(const LinearFloats& linear, const std::vector<float>& x) {
+  return product_of(linear.n, linear.k, linear.bias.data(), x, [&](float value, size_t n, size_t k) {
+    return double{value} * linear.weight[n * static_cast<size_t>(linear.k) + k];
+  });
 }
 
 // The weight as a product computes with it, of the inputs as they are quantized.
@@ -74,23 +83,14 @@ double stored_weight(const Linear& linear, size_t n, size_t k) {
 
 // Inputs as the scheme sees them: quantized with fixed ranges, or (dynamic's and weight-only's weights alone) floats.
 std::vector<double> packed_product(const Linear& linear, const std::vector<float>& x) {
-  const auto n = static_cast<size_t>(linear.n), k = static_cast<size_t>(linear.k);
-  std::vector<double> y(x.size() / k * n);
-  for (size_t m = 0; m < x.size() / k; ++m) {
-    for (size_t i = 0; i < n; ++i) {
-      double sum = linear.bias[i];
-      for (size_t c = 0; c < k; ++c) {
-        double input = x[m * k + c];
-        if (linear.input_inv != nullptr) input *= linear.input_inv[c];
-        if (linear.scheme == Scheme::kStatic) {
-          input = std::clamp(std::nearbyint(input + linear.input_zero[0]), -127.0, 127.0) - linear.input_zero[0];
-        }
-        sum += input * stored_weight(linear, i, c);
-      }
-      y[m * n + i] = sum;
+  return product_of(linear.n, linear.k, linear.bias, x, [&](float value, size_t n, size_t k) {
+    double input = value;
+    if (linear.input_inv != nullptr) input *= linear.input_inv[k];
+    if (linear.scheme == Scheme::kStatic) {
+      input = std::clamp(std::nearbyint(input + linear.input_zero[0]), -127.0, 127.0) - linear.input_zero[0];
     }
-  }
-  return y;
+    return input * stored_weight(linear, n, k);
+  });
 }
 
 double squared_distance(const std::vector<double>& a, const std::vector<double>& b) {
