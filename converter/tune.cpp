@@ -44,16 +44,6 @@ bool has_option(const Part& part, Scheme scheme) {
   return part.scheme != &LayerPlan::attention || scheme != Scheme::kWeightOnly;
 }
 
-// A classifier with less of the work than this stays in floats: in integers, four times as fast, it would save less
-// than a hundredth of the time, which no clock tells from noise.
-constexpr double kSearchedShare = 1.0 / 400;
-
-double classifier_share(const format::ModelConfig& config) {
-  const double hidden = config.hidden_size, inner = config.intermediate_size;
-  const double classifier = hidden * config.label_count;
-  return classifier / (classifier + config.layer_count * (4 * hidden * hidden + 2 * hidden * inner));
-}
-
 void check_options(const TuneOptions& options) {
   const auto fail = [](const std::string& what) { throw Error(ErrorCode::kInvalidInput, what); };
   const auto fraction = [](double x) { return x >= 0 && x <= 1; };
@@ -118,9 +108,7 @@ class Tuner {
   }
 
   Plan uniform(Scheme scheme) const {
-    Plan plan =
-        make_plan(std::string(format::scheme_name(static_cast<uint32_t>(scheme))), static_cast<uint32_t>(layers_));
-    return plan;
+    return make_plan(std::string(format::scheme_name(static_cast<uint32_t>(scheme))), static_cast<uint32_t>(layers_));
   }
 
   void calibrate_model() {
@@ -185,7 +173,7 @@ class Tuner {
 
   // Units: [part][layer], then the classifier.
   size_t classifier_unit() const { return std::size(kParts) * layers_; }
-  bool searches_classifier() const { return classifier_share(checkpoint_.config()) >= kSearchedShare; }
+  bool searches_classifier() const { return worth_searching(classifier_share(checkpoint_.config())); }
   Scheme& product(Plan& plan, size_t unit) const {
     return unit == classifier_unit() ? plan.classifier : plan.layers[unit % layers_].*kParts[unit / layers_].scheme;
   }
