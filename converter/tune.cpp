@@ -296,7 +296,10 @@ class Tuner {
     convert.progress = {};
     convert.policy.clear();
     convert.calibration = {};
-    result_.model = convert_to_memory(folder_, convert, {&result_.policy, &*calibration_});
+    ConvertReport done;
+    result_.model = convert_to_memory(folder_, convert, {&result_.policy, &*calibration_}, &done);
+    std::vector<std::string>& warnings = result_.report.warnings;
+    warnings.insert(warnings.begin(), done.warnings.begin(), done.warnings.end());
     check_packed_file();
   }
 

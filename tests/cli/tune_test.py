@@ -5,7 +5,7 @@ import re
 import shutil
 import unittest
 
-from common import TINY_CHECKPOINT, Case
+from common import NER_CHECKPOINT, TINY_CHECKPOINT, Case
 
 WORDS = ["marta", "in", "lisbon", "yes", "the", "q", "bcd", "xyz", "ha", ",", ".", "k"]
 
@@ -79,6 +79,23 @@ class Tuning(Case):
         self.assertNotIn("its labels", done.stderr.decode())
         self.assertIn("certificate.held_out.f1.float", of_file()["report"])
         self.assertEqual(of_file()["labels"], names)
+
+    def test_the_warnings_that_convert_gives(self):
+        checkpoint = self.folder / "checkpoint"
+        shutil.copytree(TINY_CHECKPOINT, checkpoint)
+        shutil.copy(NER_CHECKPOINT / "tokenizer.json", checkpoint)
+        (checkpoint / "tokenizer_config.json").write_text('{"do_lower_case": false, "strip_accents": false}')
+        config = json.loads((checkpoint / "config.json").read_text())
+        config["id2label"].update({"1": "B-O", "2": "I-PER"})  # grouped with what is no entity; a name given twice
+        config["auto_map"] = {"AutoModel": "m.M"}
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        given = {}
+        for command, *options in (["convert"], ["tune", "--text", self.texts(), "--min-agreement", "0.1", "--samples", "64"]):
+            done = self.run_command(command, checkpoint, "-o", self.folder / f"{command}.octo", "--quiet", *options)
+            given[command] = [line for line in done.stderr.decode().splitlines() if "warning: " in line]
+        self.assertEqual(given["tune"], given["convert"])
+        for part in ("'B-O'", "'I-PER' stands for more than one", "auto_map", "do_lower_case is false"):
+            self.assertEqual(len([line for line in given["tune"] if part in line]), 1, given["tune"])
 
     def test_a_file_s_form_is_said_by_its_name(self):
         """Help and behaviour name the same endings."""
