@@ -13,6 +13,7 @@
 #include "converter/prepare.h"
 #include "converter/provenance.h"
 #include "converter/report_fill.h"
+#include "converter/tune_budget.h"
 #include "converter/tune_model.h"
 #include "converter/tune_search.h"
 #include "converter/tune_texts.h"
@@ -42,27 +43,6 @@ constexpr size_t kMostTrials = 16;  // of faster options at the end
 // Attention has no weights of its own to keep as int8.
 bool has_option(const Part& part, Scheme scheme) {
   return part.scheme != &LayerPlan::attention || scheme != Scheme::kWeightOnly;
-}
-
-void check_options(const TuneOptions& options) {
-  const auto fail = [](const std::string& what) { throw Error(ErrorCode::kInvalidInput, what); };
-  const auto fraction = [](double x) { return x >= 0 && x <= 1; };
-  if (options.texts.empty() && options.conll.empty()) fail("tune: no texts");
-  if (!options.min_agreement && !options.max_f1_loss) fail("tune: no budget");
-  if (options.min_agreement && !fraction(*options.min_agreement)) {
-    fail(fmt::format("min_agreement is {}, expected a fraction from 0 to 1", *options.min_agreement));
-  }
-  if (options.max_f1_loss && !fraction(*options.max_f1_loss)) {
-    fail(fmt::format("max_f1_loss is {}, expected a fraction from 0 to 1", *options.max_f1_loss));
-  }
-  if (options.max_f1_loss && options.conll.empty()) fail("a budget of F1 needs texts with labels");
-}
-
-Verdict judge(const TuneOptions& options, const Comparison& comparison) {
-  double margin = std::numeric_limits<double>::infinity();
-  if (options.min_agreement) margin = comparison.agreement() - *options.min_agreement;
-  if (options.max_f1_loss) margin = std::min(margin, *options.max_f1_loss - comparison.f1_loss());
-  return {margin >= 0, margin};
 }
 
 class Tuner {
@@ -250,14 +230,14 @@ class Tuner {
 
   void add_steps(const TuneSearch& search) {
     ReportData& report = result_.report;
-    const double budget = options_.min_agreement ? *options_.min_agreement : -*options_.max_f1_loss;
-    report.step_measure = options_.min_agreement ? "agreement" : "F1 lost, negative";
-    report.step_budget = budget;
+    const auto [measure, limit] = budget_measure(options_);
+    report.step_measure = measure;
+    report.step_budget = limit;
     Choice choice(units_.size(), 0);
-    const auto value = [&]() -> std::optional<double> {
+    const auto value = [&, limit = limit]() -> std::optional<double> {
       const auto found = search.measured().find(choice);
       if (found == search.measured().end()) return std::nullopt;
-      return found->second.margin + budget;
+      return found->second.margin + limit;
     };
     // As the costs of the products add up; static_seconds_ are with a classifier in floats.
     double seconds = static_seconds_ + units_.back().options.front().seconds;
@@ -396,7 +376,7 @@ class Tuner {
 }  // namespace
 
 TuneResult tune(const std::filesystem::path& checkpoint, const TuneOptions& options) {
-  check_options(options);
+  check_budget(options);
   return Tuner(checkpoint, options).run();
 }
 
