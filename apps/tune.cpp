@@ -35,7 +35,7 @@ std::filesystem::path policy_path(const TuneFlags& flags, const std::string& mod
 
 std::string measures(const std::string& name, const converter::Comparison& c) {
   std::string text = fmt::format("  {:<14} {:>8.3f} % of {} words, {:.2f} % of entities, KL divergence {:.2g}\n", name,
-                                 100 * c.agreement(), c.words, 100 * c.entities.f1(), c.mean_divergence());
+                                 100 * c.agreement(), c.words, 100 * c.entity_agreement(), c.mean_divergence());
   if (!c.labelled) return text;
   return text +
          fmt::format(

@@ -91,7 +91,7 @@ Json comparison_json(const Comparison& comparison) {
   Json json = {{"agreement", comparison.agreement()},
                {"words", comparison.words},
                {"agreeing", comparison.same_label},
-               {"entity_agreement", comparison.entities.f1()},
+               {"entity_agreement", comparison.entity_agreement()},
                {"kl_divergence", comparison.mean_divergence()}};
   if (comparison.labelled) {
     json["float"] = scores_json(comparison.reference);
@@ -173,7 +173,7 @@ std::string compared_text(const Compared& compared) {
       fmt::format("with the float model's label: {:>21} {:>20} {:>16}\n", "words, %", "entities, %", "KL divergence");
   const auto line = [&out](const std::string& name, const Comparison& c) {
     out += fmt::format("  {:<32} {:>8.3f} of {:<8} {:>8.3f} {:>16.3g}\n", name, 100 * c.agreement(), c.words,
-                       100 * c.entities.f1(), c.mean_divergence());
+                       100 * c.entity_agreement(), c.mean_divergence());
   };
   for (const auto& [name, comparison] : compared.files) line(name, comparison);
   if (compared.files.size() > 1) line("all", compared.all);

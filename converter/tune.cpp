@@ -343,7 +343,7 @@ class Tuner {
     entries[prefix + "tokens"] = std::to_string(tokens);
     entries[prefix + "words"] = std::to_string(comparison.words);
     entries[prefix + "agreement"] = fmt::format("{:.5f}", comparison.agreement());
-    entries[prefix + "entity_agreement"] = fmt::format("{:.5f}", comparison.entities.f1());
+    entries[prefix + "entity_agreement"] = fmt::format("{:.5f}", comparison.entity_agreement());
     entries[prefix + "kl_divergence"] = fmt::format("{:.3g}", comparison.mean_divergence());
     if (!comparison.labelled) return;
     entries[prefix + "f1.float"] = fmt::format("{:.5f}", comparison.reference.all.f1());
