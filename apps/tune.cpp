@@ -102,7 +102,9 @@ int run_tune(const TuneFlags& flags) {
     print_message("no choice of schemes stays within the budget; the best that was found:");
   }
   const std::string written = result.met ? wanted.write(result) : best ? best->write(result) : "";
-  result.report.model = std::filesystem::path(result.met ? flags.output : flags.keep_best).filename().string();
+  const bool kept = result.met || best;
+  result.report.model = std::filesystem::path(result.met || !kept ? flags.output : flags.keep_best).filename().string();
+  if (!kept) result.report.model += " (not written)";
   if (flags.report.wanted()) write_reports(flags.report, result.report);
   if (!flags.quiet || !result.met) {
     Output output;

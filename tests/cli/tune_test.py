@@ -5,7 +5,7 @@ import re
 import shutil
 import unittest
 
-from common import NER_CHECKPOINT, TINY_CHECKPOINT, Case
+from common import EXIT_BAR_NOT_MET, NER_CHECKPOINT, TINY_CHECKPOINT, Case
 
 WORDS = ["marta", "in", "lisbon", "yes", "the", "q", "bcd", "xyz", "ha", ",", ".", "k"]
 
@@ -50,6 +50,23 @@ class Tuning(Case):
         for name in ("16.txt", "16.jsonl", "16.tsv"):
             option = "--conll" if name.endswith("tsv") else "--text"
             self.refused([name, "looks like UTF-16"], option, self.write(name, utf16), *budget)
+
+    def test_a_budget_that_cannot_be_met(self):
+        # Nearly equal logits: the int8 words alone change some label.
+        texts = self.write("many.txt", self.texts().read_text() * 2 + "".join(
+            " ".join(f"{w}{(i * j) % 97}" for j, w in enumerate(WORDS)) + "\n" for i in range(400)))
+        model, best, report = self.folder / "m.octo", self.folder / "best.octo", self.folder / "report"
+        tune = ["tune", TINY_CHECKPOINT, "-o", model, "--text", texts, "--min-agreement", "1", "--quiet"]
+        done = self.run_command(*tune, "--report", report, expect=EXIT_BAR_NOT_MET)
+        self.assertIn("nothing is written", done.stdout.decode())
+        self.assertIn("rolled back", done.stdout.decode())
+        self.assertIn("<h1>m.octo (not written)</h1>", (report / "index.html").read_text())
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["many.txt", "report", "texts.txt"])
+        self.run_command(*tune, "--keep-best", best, "--report", report, expect=EXIT_BAR_NOT_MET)
+        self.assertIn("<h1>best.octo</h1>", (report / "index.html").read_text())
+        self.assertFalse(model.exists())
+        self.assertEqual(self.json_lines("inspect", best, "--json")[0]["report"]["certificate.budget.met"], "no")
+        self.assertTrue((self.folder / "best.policy.json").exists())
 
     def test_labels_of_which_the_model_has_some(self):
         labelled = self.write("some.tsv", "marta\tB-PER\nin\tO\nlisbon\tB-Q\n\n" * 20)
