@@ -116,6 +116,9 @@ Places prepare(const ModelInfo& info, bool with_hessians, Calibration& calibrati
 
 }  // namespace
 
+bool is_named_conll(const std::string& file) { return ends_with_one_of(file, kConllEndings); }
+bool is_named_json_lines(const std::string& file) { return ends_with_one_of(file, kJsonLinesEndings); }
+
 CalibrationTexts read_calibration_texts(const std::string& file) {
   CalibrationTexts texts;
   if (file == "builtin") {
@@ -123,8 +126,7 @@ CalibrationTexts read_calibration_texts(const std::string& file) {
     texts.source = file;
     return texts;
   }
-  const bool by_words = ends_with_one_of(file, kConllEndings);
-  texts = by_words ? read_words(file) : read_lines(file, ends_with_one_of(file, kJsonLinesEndings));
+  texts = is_named_conll(file) ? read_words(file) : read_lines(file, is_named_json_lines(file));
   if (texts.texts.empty()) throw Error(ErrorCode::kFormat, file + ": there is no text to calibrate on");
   texts.source = sha256_of_file(file);
   return texts;

@@ -29,6 +29,8 @@ struct CalibrationTexts {
 // What a file's name says about its form; everything else has a text a line. Help and messages name the same.
 inline constexpr std::string_view kConllEndings[] = {".tsv", ".conll", ".bio", ".iob"};  // read_conll
 inline constexpr std::string_view kJsonLinesEndings[] = {".jsonl", ".json"};  // a line: an object with "text", a string
+bool is_named_conll(const std::string& file);
+bool is_named_json_lines(const std::string& file);
 
 // "builtin", or a file, in the form that its name says. Empty lines do not count.
 // Throws Error(kIo); Error(kFormat) for a file without text, or that is not UTF-8, naming the line.
