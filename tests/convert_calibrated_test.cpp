@@ -222,7 +222,8 @@ TEST_F(Calibrated, PoliciesThatAreRefused) {
   refused_policy("{}", ErrorCode::kFormat, "'format'");
   refused_policy(R"({"format": 2})", ErrorCode::kFormat, "format: expected 1, found 2");
   refused_policy(R"({"format": 1, "produkte": {}})", ErrorCode::kFormat, "'produkte'");
-  refused_policy(products(R"("layer.2.ffn1": "static")"), ErrorCode::kInvalidInput, "no product 'layer.2.ffn1'");
+  refused_policy(products(R"("layer.2.ffn1": "static")"), ErrorCode::kInvalidInput,
+                 "policy.json: products: the model, of 2 layers, has no 'layer.2.ffn1'");
   refused_policy(products(R"("layer.0.ffn1": "int3")"), ErrorCode::kInvalidInput, "products.layer.0.ffn1: 'int3'");
   refused_policy(products(R"("layer.0.scores": "static")"), ErrorCode::kInvalidInput, "differ");
   refused_policy(products(R"("layer.0.scores": "weight-only", "layer.0.context": "weight-only")"),
