@@ -88,6 +88,7 @@ class Training(unittest.TestCase):
 
     def test_resumes_to_the_same_bits(self):
         self.check_resumes("static", "--scheme", "static", "--distill", "0.5")
+        self.check_resumes("static", "--scheme", "static", "--ema", "0.8")
         self.check_resumes("int4", "--scheme", "int4", "--distill", "1", "--distill-layers", "1", "--freeze-embeddings")
 
     def check_resumes(self, name, *options):
@@ -116,6 +117,22 @@ class Training(unittest.TestCase):
             self.assertEqual(expected.keys(), found.keys())
             for key in expected:
                 self.assertTrue(torch.equal(expected[key], found[key]), key)
+
+    def test_average_of_the_steps(self):
+        options = ("--scheme", "float", "--max-steps", "1", "--dropout", "0")
+        last = load_file(self.run_train("last", *options) / "model.safetensors")
+        average = load_file(self.run_train("average", *options, "--ema", "0.75") / "model.safetensors")
+        first = load_file(self.folder / "model" / "model.safetensors")
+        for key in first:
+            self.assertTrue(torch.allclose(average[key], 0.75 * first[key] + 0.25 * last[key], atol=1e-6), key)
+        self.assertFalse(torch.equal(first["classifier.weight"], last["classifier.weight"]))
+
+    def test_held_out_sentences(self):
+        whole = conll.read_conll(self.folder / "train.tsv")
+        args = train.arguments(["model", "-o", "x", "--train", str(self.folder / "train.tsv"), "--hold-out", "4"])
+        rest, held_out = train.sentences(args)
+        self.assertEqual(held_out, whole[3::4])
+        self.assertEqual(rest, [sentence for i, sentence in enumerate(whole) if i % 4 != 3])
 
     def test_saved_scales(self):
         folder = self.run_train("scales", "--scheme", "static", "--max-steps", "2")
