@@ -26,7 +26,8 @@ def arguments(argv):
     parser.add_argument("--dev", help="CoNLL file to measure on")
     parser.add_argument("--limit", type=int, help="train on the first N sentences alone")
     parser.add_argument("--dev-limit", type=int, help="measure on the first N sentences alone")
-    parser.add_argument("--hold-out", type=int, metavar="N", help="measure on every Nth sentence of --train, not trained on")
+    parser.add_argument("--hold-out", type=int, default=0, metavar="N",
+                        help="measure on every Nth sentence of --train, not trained on")
     parser.add_argument("--scheme", choices=SCHEMES, default="static")
     parser.add_argument("--ranges", choices=("lsq", "observed"), default="lsq", help="scales: learned, or observed")
     parser.add_argument("--distill", type=float, default=0.0, metavar="SHARE",
@@ -63,8 +64,8 @@ def arguments(argv):
         parser.error("--dropout: expected 0 to less than 1")
     if not 0 <= args.ema < 1:
         parser.error("--ema: expected 0 to less than 1")
-    if args.hold_out is not None and (args.hold_out < 2 or args.dev):
-        parser.error("--hold-out: expected 2 or more, and no --dev beside it")
+    if args.hold_out and (args.hold_out < 2 or args.dev):
+        parser.error("--hold-out: expected 2 or more (0: none), and no --dev beside it")
     if args.distill_layers < 0:
         parser.error("--distill-layers: expected 0 or more")
     if args.batch_size < 1 or args.epochs < 1 or (args.max_steps is not None and args.max_steps < 1):

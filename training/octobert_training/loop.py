@@ -215,7 +215,8 @@ class Trainer:
 
     def save_state(self):
         state = {"step": self.step, "calibrated": self.calibrated, "steps": self.steps, "seed": self.args.seed,
-                 "scheme": self.args.scheme, "ranges": self.args.ranges, "model": self.quantized.state_dict(),
+                 "scheme": self.args.scheme, "ranges": self.args.ranges, "ema": self.args.ema,
+                 "model": self.quantized.state_dict(),
                  "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
         if self.average is not None:
             state["average"] = self.average.state_dict()
@@ -228,7 +229,7 @@ class Trainer:
         if not path.exists():
             raise FileNotFoundError(f"{path}: nothing to resume from")
         state = torch.load(path, weights_only=True)
-        for key in ("scheme", "ranges", "steps", "seed"):
+        for key in ("scheme", "ranges", "steps", "seed", "ema"):
             mine = self.steps if key == "steps" else getattr(self.args, key)
             if state[key] != mine:
                 raise ValueError(f"{path}: trained with {key} {state[key]}, asked for {mine}")
