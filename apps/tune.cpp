@@ -35,7 +35,7 @@ std::filesystem::path policy_path(const TuneFlags& flags, const std::string& mod
 
 std::string measures(const std::string& name, const converter::Comparison& c) {
   std::string text = fmt::format("  {:<14} {:>8.3f} % of {} words, {:.2f} % of entities, KL divergence {:.2g}\n", name,
-                                 100 * c.agreement(), c.words, 100 * c.entities.f1(), c.mean_divergence());
+                                 100 * c.agreement(), c.words, 100 * c.entity_agreement(), c.mean_divergence());
   if (!c.labelled) return text;
   return text +
          fmt::format(
@@ -102,7 +102,9 @@ int run_tune(const TuneFlags& flags) {
     print_message("no choice of schemes stays within the budget; the best that was found:");
   }
   const std::string written = result.met ? wanted.write(result) : best ? best->write(result) : "";
-  result.report.model = std::filesystem::path(result.met ? flags.output : flags.keep_best).filename().string();
+  const bool kept = result.met || best;
+  result.report.model = std::filesystem::path(result.met || !kept ? flags.output : flags.keep_best).filename().string();
+  if (!kept) result.report.model += " (not written)";
   if (flags.report.wanted()) write_reports(flags.report, result.report);
   if (!flags.quiet || !result.met) {
     Output output;

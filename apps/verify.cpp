@@ -14,6 +14,7 @@
 #include "apps/output.h"
 #include "apps/progress.h"
 #include "apps/report.h"
+#include "converter/calibrate.h"
 #include "converter/compare.h"
 #include "converter/report_fill.h"
 #include "engine/engine_access.h"
@@ -42,10 +43,13 @@ struct Source {
 };
 
 Source read_texts(const std::string& path, bool jsonl) {
+  if (converter::is_named_conll(path)) {
+    throw Error(ErrorCode::kInvalidInput, path + ": by its name a file of words and labels: give it as such (--conll)");
+  }
   Source source{path, {}, {}};
   InputOptions input;
   input.files = {path};
-  input.jsonl = jsonl;
+  input.jsonl = jsonl || converter::is_named_json_lines(path);
   input.refuse_utf16 = true;
   TextReader reader(input, InvalidUtf8::kReplace);
   std::vector<InputText> batch;
@@ -91,7 +95,7 @@ Json comparison_json(const Comparison& comparison) {
   Json json = {{"agreement", comparison.agreement()},
                {"words", comparison.words},
                {"agreeing", comparison.same_label},
-               {"entity_agreement", comparison.entities.f1()},
+               {"entity_agreement", comparison.entity_agreement()},
                {"kl_divergence", comparison.mean_divergence()}};
   if (comparison.labelled) {
     json["float"] = scores_json(comparison.reference);
@@ -173,7 +177,7 @@ std::string compared_text(const Compared& compared) {
       fmt::format("with the float model's label: {:>21} {:>20} {:>16}\n", "words, %", "entities, %", "KL divergence");
   const auto line = [&out](const std::string& name, const Comparison& c) {
     out += fmt::format("  {:<32} {:>8.3f} of {:<8} {:>8.3f} {:>16.3g}\n", name, 100 * c.agreement(), c.words,
-                       100 * c.entities.f1(), c.mean_divergence());
+                       100 * c.entity_agreement(), c.mean_divergence());
   };
   for (const auto& [name, comparison] : compared.files) line(name, comparison);
   if (compared.files.size() > 1) line("all", compared.all);
@@ -291,11 +295,17 @@ void add_verify(CLI::App& app, Action& action) {
                    "The checkpoint's label names as for convert: if config.json does not say how many there are")
       ->needs(against)
       ->type_name("F");
-  command->add_option("--text", options->texts, "Compare on these texts, one a line")->needs(against)->type_name("F");
+  command
+      ->add_option("--text", options->texts,
+                   fmt::format("Compare on these texts: lines, or JSON lines ({})",
+                               fmt::join(converter::kJsonLinesEndings, ", ")))
+      ->needs(against)
+      ->type_name("F");
   command->add_option("--conll", options->conll, "Compare on these sentences: WORD TAB LABEL, an empty line after each")
       ->needs(against)
       ->type_name("F");
-  command->add_flag("--jsonl", options->jsonl, "Lines of --text are JSON: strings, or objects with \"text\"");
+  command->add_flag("--jsonl", options->jsonl,
+                    "Lines of --text are JSON, whatever the name: strings, or objects with \"text\"");
   command->add_option("--min-agreement", options->min_agreement, "Least share (0 to 1) of words with the float label")
       ->needs(against)
       ->check(number_in(0, 1))

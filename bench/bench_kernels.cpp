@@ -88,6 +88,8 @@ struct Rows {
   Array<uint8_t> q;
   Array<float> f32, scale, out;
   Array<uint32_t> maxima;
+  Array<char> splits;
+  bool split = false;
 
   explicit Rows(int rows)
       : m(rows),
@@ -95,10 +97,26 @@ struct Rows {
         f32(Product::size(rows) * kIntermediate),
         scale(Product::size(rows)),
         out(Product::size(rows) * (kIntermediate + kPanelWidth)),
-        maxima(Product::size(rows) * kPanelWidth) {
-    q.fill(1, 255);
+        maxima(Product::size(rows) * kPanelWidth),
+        splits(Product::size(rows) * split_row_bytes(kIntermediate)) {
     f32.fill(-1, 1);
     scale.fill(0.01f, 0.02f);
+  }
+  // Of normally distributed activations (the largest of 1000 is about 3.3 deviations), as products of `inputs` inputs
+  // read them. Split once, outside of what is timed: a second time would find nothing to do. It is 1 to 2 % of a
+  // product.
+  Rows& quantized(const KernelTable& table, int inputs) {
+    std::normal_distribution<float> value(0, 127 / 3.3f);
+    for (size_t i = 0; i < q.size(); ++i) {
+      const int x = static_cast<int>(std::clamp(value(random_bits), -127.0f, 127.0f));
+      q.data()[i] = static_cast<uint8_t>(x + table.activation_offset);
+    }
+    split = table.split_rows != nullptr && table.split_rows({.a = q.data(),
+                                                             .lda = activation_stride(Product::size(inputs)),
+                                                             .splits = splits.data(),
+                                                             .m = m,
+                                                             .k = inputs});
+    return *this;
   }
 };
 
@@ -131,7 +149,8 @@ void run_product(const KernelTable& table, Product& p, Rows& rows) {
                  .k = p.k,
                  .panel_begin = 0,
                  .panel_end = static_cast<int>(panel_count(Product::size(p.n))),
-                 .activation = p.activation});
+                 .activation = p.activation,
+                 .splits = rows.split ? rows.splits.data() : nullptr});
 }
 
 void report(benchmark::State& state, double macs, double peak) {
@@ -155,9 +174,11 @@ void encoder_products(benchmark::State& state, const KernelTable& table, int m, 
     products.emplace_back(kHidden, kIntermediate, Activation::kNone, floats);
   }
   for (const Product& p : products) macs += static_cast<double>(p.n) * p.k * m;
-  Rows rows(m);
+  Rows narrow(m), wide(m);
+  narrow.quantized(table, kHidden);
+  wide.quantized(table, kIntermediate);
   for (auto _ : state) {
-    for (Product& p : products) run_product(table, p, rows);
+    for (Product& p : products) run_product(table, p, p.k == kHidden ? narrow : wide);
   }
   report(state, macs, peak);
 }
@@ -166,6 +187,7 @@ void product(benchmark::State& state, const KernelTable& table, int m, int n, in
              double peak) {
   Product p(n, k, activation, floats);
   Rows rows(m);
+  rows.quantized(table, k);
   for (auto _ : state) run_product(table, p, rows);
   report(state, static_cast<double>(n) * k * m, peak);
 }

@@ -29,6 +29,8 @@ struct CalibrationTexts {
 // What a file's name says about its form; everything else has a text a line. Help and messages name the same.
 inline constexpr std::string_view kConllEndings[] = {".tsv", ".conll", ".bio", ".iob"};  // read_conll
 inline constexpr std::string_view kJsonLinesEndings[] = {".jsonl", ".json"};  // a line: an object with "text", a string
+bool is_named_conll(const std::string& file);
+bool is_named_json_lines(const std::string& file);
 
 // "builtin", or a file, in the form that its name says. Empty lines do not count.
 // Throws Error(kIo); Error(kFormat) for a file without text, or that is not UTF-8, naming the line.
@@ -65,9 +67,10 @@ struct Calibration {
   std::optional<Site> classifier_input;
 };
 
-// One pass. The result depends on the model and the texts alone, not on threads or instruction set. Memory does not
-// grow with the texts. progress is told how many tokens of how many are done.
-// Throws Error(kNumeric) if the model gives a value that is not finite.
+// One pass over the texts; for Hessians each batch runs twice, because its labels' probabilities are their weights
+// (token_weights). The result depends on the model and the texts alone, not on threads or instruction set. Memory does
+// not grow with the texts. progress is told how many tokens of how many are done. Throws Error(kNumeric) if the model
+// gives a value that is not finite.
 Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool with_hessians,
                       const std::function<void(size_t done, size_t total)>& progress = {});
 

@@ -151,6 +151,7 @@ class Conversion {
 
   ConvertReport report() const {
     ConvertReport report;
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     report.source_bytes = checkpoint_.weight_bytes();
     report.output_bytes = writer_->size();
     report.source_sha256 = sources_.combined;
@@ -311,6 +312,7 @@ class Conversion {
     if (options_.progress) options_.progress({stage, item, parts_done_, size_t{checkpoint_.config().layer_count} + 3});
   }
 
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   const ConvertOptions& options_;
   const KernelTable& kernels_;
   ThreadPool pool_;
@@ -330,22 +332,21 @@ class Conversion {
 }  // namespace
 
 std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options,
-                                         const ConvertInputs& inputs) {
+                                         const ConvertInputs& inputs, ConvertReport* report) {
   const FpGuard guard;
   Conversion conversion(checkpoint, nullptr, options, inputs);
   conversion.run();
+  if (report != nullptr) *report = conversion.report();
   return conversion.take_bytes();
 }
 
 ConvertReport convert_and_show(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
                                const ConvertOptions& options, std::unique_ptr<Calibration>& seen) {
-  const auto start = std::chrono::steady_clock::now();
   const FpGuard guard;
   Conversion conversion(checkpoint, &output, options, {});
   conversion.run();
   ConvertReport report = conversion.report();
   seen = conversion.take_calibration();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
 

@@ -19,9 +19,10 @@ struct ConvertInputs {
   const Calibration* calibration = nullptr;  // of this checkpoint; with Hessians if GPTQ is to be done
 };
 
-// The bytes that convert() would write. Throws what it throws.
+// The bytes that convert() would write, and in `report`, if it is not null, what it would return. Throws what it
+// throws.
 std::vector<std::byte> convert_to_memory(const std::filesystem::path& checkpoint, const ConvertOptions& options,
-                                         const ConvertInputs& inputs = {});
+                                         const ConvertInputs& inputs = {}, ConvertReport* report = nullptr);
 
 // convert(), and what its calibration has seen: null if it had none. Throws what convert() throws.
 ConvertReport convert_and_show(const std::filesystem::path& checkpoint, const std::filesystem::path& output,

@@ -13,6 +13,7 @@ namespace octobert::converter {
 namespace {
 
 constexpr double kDamping = 0.01;
+constexpr double kRounding = 1e-4;  // of a diagonal entry: more than floats' rounding does to eigenvalues (K * 2^-24)
 constexpr size_t kRowsAtOnce = 32;  // of a triangular matrix, or of weights: what a task takes
 constexpr size_t kBlock = 64;       // columns of the blocked Cholesky factorization
 
@@ -79,8 +80,20 @@ float* floats_in(AlignedBuffer& buffer, size_t count) {
 
 }  // namespace
 
-void Hessian::add(Executor& executor, const KernelTable& kernels, const float* data, size_t rows, size_t stride) {
-  const auto k = static_cast<size_t>(k_);
+Hessian::Hessian(const KernelTable& kernels, int inputs)
+    : kernels_(&kernels),
+      k_(inputs),
+      sum_(static_cast<size_t>(inputs) * static_cast<size_t>(inputs)),
+      first_(static_cast<size_t>(inputs)) {}
+
+void Hessian::add(Executor& executor, const float* data, std::span<const float> weight, size_t stride) {
+  const size_t k = first_.size(), rows = weight.size();
+  std::vector<float> root(rows);  // x times it, on both sides of x x^T
+  for (size_t row = 0; row < rows; ++row) {
+    root[row] = std::sqrt(weight[row]);
+    total_ += double{weight[row]};
+    for (size_t c = 0; c < k; ++c) first_[c] += double{weight[row]} * double{data[row * stride + c]};
+  }
   float* transposed = floats_in(transposed_, k * rows);
   float* packed = floats_in(packed_, packed_f32_floats(k, rows));
   float* product = floats_in(product_, (k + 1) * padded_outputs(k));
@@ -88,25 +101,25 @@ void Hessian::add(Executor& executor, const KernelTable& kernels, const float* d
   std::fill_n(no_bias, padded_outputs(k), 0.0f);
   for_each_block(executor, 0, k, kPanelWidth, [&](size_t first, size_t last) {
     for (size_t row = 0; row < rows; ++row) {
-      for (size_t c = first; c < last; ++c) transposed[c * rows + row] = data[row * stride + c];
+      for (size_t c = first; c < last; ++c) transposed[c * rows + row] = data[row * stride + c] * root[row];
     }
     pack_f32(transposed + first * rows, last - first, rows,
              packed + first / kPanelWidth * packed_f32_panel_floats(rows));
   });
   for_each_block(executor, 0, k, 2 * kPanelWidth, [&](size_t first, size_t last) {
     // Columns [first, last) of the rows up to their end: the upper triangle.
-    kernels.gemm_f32({.a = transposed,
-                      .lda = rows,
-                      .b = packed,
-                      .b_scale = nullptr,
-                      .bias = no_bias,
-                      .dst = product,
-                      .ldd = padded_outputs(k),
-                      .m = static_cast<int>(last),
-                      .k = static_cast<int>(rows),
-                      .panel_begin = static_cast<int>(first / kPanelWidth),
-                      .panel_end = static_cast<int>(panel_count(last)),
-                      .activation = Activation::kNone});
+    kernels_->gemm_f32({.a = transposed,
+                        .lda = rows,
+                        .b = packed,
+                        .b_scale = nullptr,
+                        .bias = no_bias,
+                        .dst = product,
+                        .ldd = padded_outputs(k),
+                        .m = static_cast<int>(last),
+                        .k = static_cast<int>(rows),
+                        .panel_begin = static_cast<int>(first / kPanelWidth),
+                        .panel_end = static_cast<int>(panel_count(last)),
+                        .activation = Activation::kNone});
     for (size_t i = 0; i < last; ++i) {
       for (size_t j = std::max(first, i); j < last; ++j) {
         sum_[i * k + j] += product[i * padded_outputs(k) + j];
@@ -116,16 +129,29 @@ void Hessian::add(Executor& executor, const KernelTable& kernels, const float* d
   });
 }
 
-InverseFactor inverse_factor(Executor& executor, const Hessian& hessian, std::span<const float> scale) {
+ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool centered) {
   const auto k = static_cast<size_t>(hessian.inputs());
-  const std::span<const float> h = hessian.values();
-  const auto entry = [&](size_t i, size_t j) {
-    const double value = h[i * k + j];
-    return scale.empty() ? value : value / scale[i] / scale[j];
-  };
-  double mean = 0;
-  for (size_t i = 0; i < k; ++i) mean += entry(i, i);
-  mean /= static_cast<double>(k);
+  ErrorForm form{&hessian.kernels(), k, std::vector<float>(k * k)};
+  const auto factor = [&](size_t i) { return scale.empty() ? 1.0 : 1.0 / double{scale[i]}; };
+  std::vector<double> mean(k);
+  for (size_t i = 0; i < k && centered; ++i) mean[i] = hessian.mean(static_cast<int>(i));
+  double diagonal = 0, with_means = 0;
+  for (size_t i = 0; i < k; ++i) {
+    for (size_t j = 0; j < k; ++j) {
+      const double moment = double{hessian.values()[i * k + j]} - hessian.total() * mean[i] * mean[j];
+      form.h[i * k + j] = static_cast<float>(moment * (factor(i) * factor(j)));
+    }
+    diagonal += double{form.h[i * k + i]};
+    with_means += double{hessian.values()[i * k + i]} * factor(i) * factor(i);
+  }
+  const double damping = std::max(kDamping * diagonal, kRounding * with_means) / static_cast<double>(k);
+  for (size_t i = 0; i < k; ++i) form.h[i * k + i] = static_cast<float>(double{form.h[i * k + i]} + damping);
+  return form;
+}
+
+InverseFactor inverse_factor(Executor& executor, const ErrorForm& form) {
+  const size_t k = form.k;
+  const auto entry = [&](size_t i, size_t j) { return double{form.h[i * k + j]}; };
   InverseFactor result;
   result.order.resize(k);
   std::iota(result.order.begin(), result.order.end(), 0);
@@ -138,7 +164,7 @@ InverseFactor inverse_factor(Executor& executor, const Hessian& hessian, std::sp
   const auto reversed = [&](size_t i) { return static_cast<size_t>(result.order[k - 1 - i]); };
   std::vector<double> a(k * k);
   for (size_t i = 0; i < k; ++i) {
-    for (size_t j = i; j < k; ++j) a[i * k + j] = entry(reversed(i), reversed(j)) + (i == j ? kDamping * mean : 0);
+    for (size_t j = i; j < k; ++j) a[i * k + j] = entry(reversed(i), reversed(j));
   }
   cholesky_upper(executor, a, k);
   const std::vector<double> inverse = inverse_upper(executor, a, k);

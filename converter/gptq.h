@@ -14,31 +14,51 @@
 
 namespace octobert::converter {
 
-// Sum of x x^T over many inputs x of a product: half the Hessian of its squared error in a row of weights (Frantar et
-// al. 2022, arXiv:2210.17323, section 3). K^2 floats, whatever the number of inputs.
+// Weighted sums of x x^T and x over many inputs x of a product: of equal weights, the first is half the Hessian of the
+// product's squared error in a row of weights (Frantar et al. 2022, arXiv:2210.17323, section 3). K^2 floats, whatever
+// the number of inputs.
 class Hessian {
  public:
-  explicit Hessian(int inputs) : k_(inputs), sum_(static_cast<size_t>(inputs) * static_cast<size_t>(inputs)) {}
+  // kernels: for its products.
+  Hessian(const KernelTable& kernels, int inputs);
   int inputs() const { return k_; }
-  // data: [rows][stride], inputs() columns. Sums are made by the kernels' float product, which has one order.
-  void add(Executor& executor, const KernelTable& kernels, const float* data, size_t rows, size_t stride);
+  const KernelTable& kernels() const { return *kernels_; }
+  // data: [rows][stride], inputs() columns; weight: [rows], positive. Sums are made by the kernels' float product,
+  // which has one order.
+  void add(Executor& executor, const float* data, std::span<const float> weight, size_t stride);
   std::span<const float> values() const { return sum_; }  // [K][K], symmetric
+  double total() const { return total_; }                 // of the weights
+  double mean(int input) const { return first_[static_cast<size_t>(input)] / total_; }
 
  private:
+  const KernelTable* kernels_;
   int k_;
   std::vector<float> sum_;
+  std::vector<double> first_;
+  double total_ = 0;
   AlignedBuffer transposed_, packed_, product_;
 };
 
-// The upper triangle U of the Cholesky factor of (H + damping)^-1 = U^T U, in the order `order` of the inputs, which
+// The squared error (w - q)^T H (w - q) of a row of weights w that is stored as q.
+struct ErrorForm {
+  const KernelTable* kernels;  // for products with it
+  size_t k;
+  std::vector<float> h;  // [K][K], symmetric
+};
+// damping: 0.01 of the mean of the diagonal (arXiv:2210.17323, section 3.3, step 3) is added to it, or, if inputs
+// hardly differ from their mean, as much as rounding may have made of theirs. scale: [K] or empty: of inputs x[k] /
+// scale[k]. centered: of x less its mean, which is what remains if the bias then takes up the error at the mean (bias
+// correction).
+ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool centered);
+
+// The upper triangle U of the Cholesky factor of H^-1 = U^T U, in the order `order` of the inputs, which
 // is that of falling diagonal entries ("act-order" of the authors' code: what matters most is rounded first).
 struct InverseFactor {
   std::vector<int> order;      // [K]
   std::vector<double> factor;  // [K][K], row-major, in that order; zero below the diagonal
 };
-// damping: 0.01 of the mean of the diagonal (arXiv:2210.17323, section 3.3, step 3) is added to it. scale: [K] or
-// empty: of inputs x[k] / scale[k] instead of x. Throws Error(kNumeric) if that is not positive definite.
-InverseFactor inverse_factor(Executor& executor, const Hessian& hessian, std::span<const float> scale);
+// Throws Error(kNumeric) if H is not positive definite.
+InverseFactor inverse_factor(Executor& executor, const ErrorForm& form);
 
 // Rounds w[n][k] to the nearest weight that can be stored, keeps it and returns its value: round(n, k, w). Called once
 // for each weight; rows (n) by several threads at once.

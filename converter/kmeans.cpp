@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -17,9 +16,9 @@ double center(size_t bin) { return (static_cast<double>(bin) + 0.5) * (2.0 / kBi
 // The best split of bins [0, i) into clusters, one more at a time.
 class Clusters {
  public:
-  explicit Clusters(std::span<const uint64_t> counts) : count_(kBins + 1), sum_(kBins + 1), square_(kBins + 1) {
+  explicit Clusters(std::span<const double> counts) : count_(kBins + 1), sum_(kBins + 1), square_(kBins + 1) {
     for (size_t i = 0; i < kBins; ++i) {
-      const auto count = static_cast<double>(counts[i]);
+      const auto count = counts[i];
       count_[i + 1] = count_[i] + count;
       sum_[i + 1] = sum_[i] + count * center(i);
       square_[i + 1] = square_[i] + count * center(i) * center(i);
@@ -78,11 +77,11 @@ int nearest_entry(const Codebook& codebook, double x) {
   return best;
 }
 
-Codebook kmeans16(std::span<const float> values) {
-  std::vector<uint64_t> counts(kBins);
-  for (const float value : values) {
-    const int bin = static_cast<int>((value + 1.0f) * (static_cast<float>(kBins) / 2));
-    ++counts[static_cast<size_t>(std::clamp(bin, 0, static_cast<int>(kBins) - 1))];
+Codebook kmeans16(std::span<const float> values, std::span<const float> weight) {
+  std::vector<double> counts(kBins);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int bin = static_cast<int>((values[i] + 1.0f) * (static_cast<float>(kBins) / 2));
+    counts[static_cast<size_t>(std::clamp(bin, 0, static_cast<int>(kBins) - 1))] += double{weight[i]};
   }
   Clusters clusters(counts);
   std::vector<std::vector<size_t>> begins(kEntries);

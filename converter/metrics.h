@@ -33,6 +33,8 @@ struct Comparison {
   size_t words = 0, same_label = 0;  // words that have a piece; those with the reference's label
   double agreement() const { return words == 0 ? 1 : static_cast<double>(same_label) / static_cast<double>(words); }
   EntityCounts entities;  // the model's entities, scored as if the float model's were the truth
+  // 1 where neither model finds any, of which precision and recall say nothing.
+  double entity_agreement() const { return entities.expected + entities.found == 0 ? 1 : entities.f1(); }
   double divergence = 0;  // sum over words of the Kullback-Leibler divergence of the label distributions, nats
   double mean_divergence() const { return words == 0 ? 0 : divergence / static_cast<double>(words); }
   std::vector<ChangedWord> changed;  // all words - same_label of them, in order

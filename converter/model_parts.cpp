@@ -120,6 +120,7 @@ PackedLinear pack_linear(Executor& executor, format::Scheme scheme, int group_si
     spec.smooth = recipe->smooth;
     spec.smooth_dynamic = recipe->smooth_dynamic;
     spec.inverse = recipe->inverse ? &*recipe->inverse : nullptr;
+    spec.form = recipe->form ? &*recipe->form : nullptr;
     spec.importance = recipe->importance;
     spec.input_mean = recipe->input_mean;
   }

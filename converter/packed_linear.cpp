@@ -3,6 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "converter/descent.h"
 #include "converter/kmeans.h"
 #include "converter/panels.h"
 #include "converter/quantize.h"
@@ -48,24 +49,58 @@ float given_factor(const PackSpec& spec) {
   return factor(0);
 }
 
-// GPTQ of any kind of weights. In the factor's inputs, which are those of w divided by `smooth`: w times it.
-// nearest(n, k, x): keeps what stands for the weight x of the inputs as they are, and returns its value.
-template <typename Nearest>
+// How a kind of weights is rounded, by row n and input k, which are those of w: not divided by `smooth`.
+struct Rounding {
+  // Keeps what stands for the weight x, and returns its value.
+  std::function<double(size_t n, size_t k, double x)> nearest;
+  // Multiplies the scale of the row's block that has input k with about `factor`; returns by how much. Empty: the
+  // scales stay.
+  std::function<double(size_t n, size_t k, double factor)> rescale;
+  size_t block = 32;  // inputs that are looked at together; those of one scale, if that is to change
+};
+
+// What descent does to a block: each weight in turn, then their scale, until there is little left to gain.
+void improve_block(const PackSpec& spec, const Rounding& rounding, RowBlock& part) {
+  constexpr int kRounds = 3;
+  for (int round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < part.size(); ++i) {
+      const double smooth = spec.smooth.empty() ? 1.0 : double{spec.smooth[part.first() + i]};
+      part.store(i, rounding.nearest(part.row(), part.first() + i, part.best_value(i) / smooth) * smooth);
+    }
+    if (!rounding.rescale) continue;
+    const double factor = rounding.rescale(part.row(), part.first(), part.best_factor());
+    for (size_t i = 0; i < part.size(); ++i) part.store(i, part.stored(i) * factor);
+  }
+}
+
+// GPTQ, then descent, of any kind of weights; without calibration, each to the nearest.
 void round_all(Executor& executor, const PackSpec& spec, std::span<const float> w, size_t n, size_t k,
-               const Nearest& nearest) {
+               const Rounding& rounding) {
   if (spec.inverse == nullptr) {
     for_each_panel(executor, n, [&](size_t first, size_t rows, size_t /*panel*/) {
       for (size_t row = first; row < first + rows; ++row) {
-        for (size_t c = 0; c < k; ++c) nearest(row, c, double{w[row * k + c]});
+        for (size_t c = 0; c < k; ++c) rounding.nearest(row, c, double{w[row * k + c]});
       }
     });
     return;
   }
   const std::vector<float> scaled = times_columns(w, spec.smooth);
+  std::vector<double> stored(n * k);
   gptq_round(executor, *spec.inverse, scaled.data(), n, [&](size_t row, size_t c, double x) {
     const double smooth = spec.smooth.empty() ? 1.0 : double{spec.smooth[c]};
-    return nearest(row, c, x / smooth) * smooth;
+    return stored[row * k + c] = rounding.nearest(row, c, x / smooth) * smooth;
   });
+  descend(
+      executor, *spec.form, scaled, rounding.block, [&](RowBlock& part) { improve_block(spec, rounding, part); },
+      stored);
+}
+
+// How much an error of each input's weights counts, of the inputs as they are; empty: equally.
+std::vector<float> input_importance(const PackSpec& spec) {
+  std::vector<float> importance(spec.importance.begin(), spec.importance.end());
+  for (size_t c = 0; c < importance.size() && !spec.smooth.empty(); ++c)
+    importance[c] *= spec.smooth[c] * spec.smooth[c];
+  return importance;
 }
 
 // The scale of up to group_size weights on -8 .. 7 with the least squared error, weighted by importance: of 2 * 21
@@ -92,6 +127,26 @@ float group_scale(const float* w, const float* importance, size_t count) {
     least = error;
   }
   return best;
+}
+
+// The scales of n rows that share a codebook: the root of each one's mean square, weighted by importance, so that the
+// rows' values lie alike; all times what brings the largest magnitude of a weight through its scale to 1.
+void set_codebook_scales(std::span<const float> w, std::span<const float> importance, size_t n, float* scale) {
+  const size_t k = w.size() / n;
+  float most = 0;
+  for (size_t row = 0; row < n; ++row) {
+    float largest = 0;
+    double square = 0, total = 0;
+    for (size_t c = 0; c < k; ++c) {
+      const double x = w[row * k + c], f = importance.empty() ? 1.0 : double{importance[c]};
+      largest = std::max(largest, std::fabs(w[row * k + c]));
+      square += f * x * x;
+      total += f;
+    }
+    scale[row] = largest < 1e-30f ? 1.0f : static_cast<float>(std::sqrt(square / total));
+    most = std::max(most, largest / scale[row]);
+  }
+  for (size_t row = 0; row < n && most > 0; ++row) scale[row] *= most;
 }
 
 }  // namespace
@@ -182,11 +237,12 @@ void PackedLinear::pack_int8(Executor& executor, const PackSpec& spec, std::span
       return own[row * k + c] * double{scale_[row]} / (multiplier.empty() ? 1.0 : double{multiplier[c]});
     };
     if (spec.inverse != nullptr) {
-      round_all(executor, spec, w, n, k, [&](size_t row, size_t c, double x) {
+      const auto nearest = [&](size_t row, size_t c, double x) {
         const double folded_x = x * (multiplier.empty() ? 1.0 : double{multiplier[c]}) / double{scale_[row]};
         own[row * k + c] = static_cast<int8_t>(round_to_int(std::clamp(folded_x, -127.0, 127.0)));
         return value(row, c);
-      });
+      };
+      round_all(executor, spec, w, n, k, {.nearest = nearest, .rescale = {}});
     }
     correct_bias(executor, spec, w, value);
   }
@@ -237,10 +293,7 @@ PackedLinear::PackedLinear(std::span<const PackedLinear> parts) : view_(parts.fr
 void PackedLinear::pack_int4(Executor& executor, const PackSpec& spec, std::span<const float> w) {
   const auto n = static_cast<size_t>(view_.n), k = static_cast<size_t>(view_.k);
   const auto group = static_cast<size_t>(spec.group_size), groups = (k + group - 1) / group, stride = padded_outputs(n);
-  // Of the inputs as they are, where importance is of those divided by `smooth`.
-  std::vector<float> importance(spec.importance.begin(), spec.importance.end());
-  for (size_t c = 0; c < importance.size() && !spec.smooth.empty(); ++c)
-    importance[c] *= spec.smooth[c] * spec.smooth[c];
+  const std::vector<float> importance = input_importance(spec);
   scale_.resize(groups * stride);
   for_each_panel(executor, n, [&](size_t first, size_t rows, size_t /*panel*/) {
     for (size_t row = first; row < first + rows; ++row) {
@@ -253,10 +306,18 @@ void PackedLinear::pack_int4(Executor& executor, const PackSpec& spec, std::span
   });
   std::vector<int8_t> q(n * k);
   const auto value = [&](size_t row, size_t c) { return q[row * k + c] * double{scale_[c / group * stride + row]}; };
-  round_all(executor, spec, w, n, k, [&](size_t row, size_t c, double x) {
-    q[row * k + c] = static_cast<int8_t>(std::clamp(round_to_int(x / double{scale_[c / group * stride + row]}), -8, 7));
+  const auto nearest = [&](size_t row, size_t c, double x) {
+    const double level = std::clamp(x / double{scale_[c / group * stride + row]}, -8.0, 7.0);
+    q[row * k + c] = static_cast<int8_t>(round_to_int(level));
     return value(row, c);
-  });
+  };
+  const auto rescale = [&](size_t row, size_t c, double factor) {
+    float& scale = scale_[c / group * stride + row];
+    const double before = scale;
+    scale = static_cast<float>(before * factor);
+    return double{scale} / before;
+  };
+  round_all(executor, spec, w, n, k, {.nearest = nearest, .rescale = rescale, .block = group});
   correct_bias(executor, spec, w, value);
   weight_ = AlignedBuffer(packed_4bit_bytes(n, k));
   auto* packed = reinterpret_cast<uint8_t*>(weight_.data());
@@ -271,25 +332,28 @@ void PackedLinear::pack_int4(Executor& executor, const PackSpec& spec, std::span
 void PackedLinear::pack_codebook(Executor& executor, const PackSpec& spec, std::span<const float> w) {
   const auto n = static_cast<size_t>(view_.n), k = static_cast<size_t>(view_.k);
   scale_.resize(padded_outputs(n));
-  std::vector<float> normalized(n * k);
+  const std::vector<float> importance = input_importance(spec);
+  set_codebook_scales(w, importance, n, scale_.data());
+  std::vector<float> normalized(n * k), weight(n * k);
   for_each_panel(executor, n, [&](size_t first, size_t rows, size_t /*panel*/) {
     for (size_t row = first; row < first + rows; ++row) {
-      float largest = 0;
-      for (size_t c = 0; c < k; ++c) largest = std::max(largest, std::fabs(w[row * k + c]));
-      scale_[row] = largest < 1e-30f ? 1.0f : largest;
-      for (size_t c = 0; c < k; ++c) normalized[row * k + c] = w[row * k + c] / scale_[row];
+      for (size_t c = 0; c < k; ++c) {
+        normalized[row * k + c] = w[row * k + c] / scale_[row];
+        weight[row * k + c] = scale_[row] * scale_[row] * (importance.empty() ? 1.0f : importance[c]);
+      }
     }
   });
-  const Codebook codebook = kmeans16(normalized);
+  const Codebook codebook = kmeans16(normalized, weight);
   codebook_.assign(codebook.begin(), codebook.end());
   std::vector<int8_t> q(n * k);
   const auto value = [&](size_t row, size_t c) {
     return double{codebook_[static_cast<size_t>(q[row * k + c])]} * double{scale_[row]};
   };
-  round_all(executor, spec, w, n, k, [&](size_t row, size_t c, double x) {
+  const auto nearest = [&](size_t row, size_t c, double x) {
     q[row * k + c] = static_cast<int8_t>(nearest_entry(codebook, x / double{scale_[row]}));
     return value(row, c);
-  });
+  };
+  round_all(executor, spec, w, n, k, {.nearest = nearest, .rescale = {}});
   correct_bias(executor, spec, w, value);
   weight_ = AlignedBuffer(packed_4bit_bytes(n, k));
   auto* packed = reinterpret_cast<uint8_t*>(weight_.data());

@@ -24,14 +24,15 @@ std::string product_name(size_t layer, const char* part) { return fmt::format("l
 // Takes products out of a policy, so that what is left is what the model does not have.
 class PolicyReader {
  public:
-  explicit PolicyReader(const Policy& policy) : policy_(policy), left_(policy.products) {}
+  PolicyReader(const Policy& policy, const std::string& source)
+      : policy_(policy), source_(source), left_(policy.products) {}
 
   Scheme take(const std::string& product) {
     const auto found = left_.find(product);
     if (found == left_.end()) {
       if (policy_.default_scheme) return *policy_.default_scheme;
       throw Error(ErrorCode::kInvalidInput,
-                  fmt::format("policy: product '{}' has no scheme, and there is no default", product));
+                  fmt::format("{}: product '{}' has no scheme, and there is no default", source_, product));
     }
     const Scheme scheme = found->second;
     left_.erase(found);
@@ -45,26 +46,27 @@ class PolicyReader {
     if (!named) return attention_of(scores);
     if (scores != context) {
       throw Error(ErrorCode::kInvalidInput,
-                  fmt::format("policy: products '{}' ({}) and '{}' ({}) differ: the engine knows both static, both "
+                  fmt::format("{}: products '{}' ({}) and '{}' ({}) differ: the engine knows both static, both "
                               "dynamic or both float",
-                              scores_name, name_of(scores), context_name, name_of(context)));
+                              source_, scores_name, name_of(scores), context_name, name_of(context)));
     }
     if (scores != attention_of(scores)) {
-      throw Error(ErrorCode::kInvalidInput, fmt::format("policy: product '{}' is {}, but has no weights: expected "
+      throw Error(ErrorCode::kInvalidInput, fmt::format("{}: product '{}' is {}, but has no weights: expected "
                                                         "static, dynamic or float",
-                                                        scores_name, name_of(scores)));
+                                                        source_, scores_name, name_of(scores)));
     }
     return scores;
   }
 
   void require_empty(uint32_t layer_count) const {
     if (left_.empty()) return;
-    throw Error(ErrorCode::kInvalidInput,
-                fmt::format("policy: the model, of {} layers, has no product '{}'", layer_count, left_.begin()->first));
+    throw Error(ErrorCode::kInvalidInput, fmt::format("{}: products: the model, of {} layers, has no '{}'", source_,
+                                                      layer_count, left_.begin()->first));
   }
 
  private:
   const Policy& policy_;
+  const std::string& source_;
   std::map<std::string, Scheme> left_;
 };
 
@@ -86,8 +88,8 @@ Plan make_plan(const std::string& scheme, uint32_t layer_count, int group_size) 
           .group_size = group_size};
 }
 
-Plan make_plan(const Policy& policy, uint32_t layer_count) {
-  PolicyReader reader(policy);
+Plan make_plan(const Policy& policy, uint32_t layer_count, const std::string& source) {
+  PolicyReader reader(policy, source);
   Plan plan{.asked_for = Scheme::kHybrid,
             .int8_words = true,
             .layers = {},

@@ -37,8 +37,8 @@ struct Plan {
 Plan make_plan(const std::string& scheme, uint32_t layer_count, int group_size = 32);
 
 // Throws Error(kInvalidInput) for a product that the model does not have, or that has no scheme; for scores and
-// context that differ, or that are to be weight-only.
-Plan make_plan(const Policy& policy, uint32_t layer_count);
+// context that differ, or that are to be weight-only. source: the policy's file, for such errors.
+Plan make_plan(const Policy& policy, uint32_t layer_count, const std::string& source = "policy");
 
 // The plan as a policy: every product by name.
 Policy make_policy(const Plan& plan);

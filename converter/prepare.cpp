@@ -134,7 +134,9 @@ Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options,
     result.policy = read_policy(options.policy);
   }
   const Policy* policy = result.policy ? &*result.policy : nullptr;
-  result.plan = policy ? make_plan(*policy, layer_count) : make_plan(options.scheme, layer_count, options.group_size);
+  const std::string source = inputs.policy != nullptr ? "policy" : options.policy.string();
+  result.plan =
+      policy ? make_plan(*policy, layer_count, source) : make_plan(options.scheme, layer_count, options.group_size);
   const std::string texts = inputs.calibration ? "" : texts_for(result.plan, policy, options.calibration);
   if (inputs.calibration == nullptr && texts.empty()) return result;
   result.settings = resolve_settings(result.plan, policy, options.calibration, !checkpoint.quantization().empty());

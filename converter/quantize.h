@@ -49,8 +49,9 @@ struct PackSpec {
   const StaticInput* static_input = nullptr;  // kStatic: needed
   std::span<const float> smooth{};            // [k]: inputs are divided by it (kDynamic) or seen so (all: GPTQ)
   bool smooth_dynamic = true;                 // false: kDynamic's are not
-  const InverseFactor* inverse = nullptr;     // GPTQ, of the inputs divided by `smooth`
-  std::span<const float> importance{};        // [k]: mean squares of the same
+  const ErrorForm* form = nullptr;            // of the inputs divided by `smooth`: GPTQ, then descent
+  const InverseFactor* inverse = nullptr;     // its; both or none
+  std::span<const float> importance{};        // [k]: the form's diagonal
   std::span<const double> input_mean{};       // [k] of the inputs: bias correction
   const GivenInt8* given = nullptr;           // what int8 schemes store instead of quantizing
 };

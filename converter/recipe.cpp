@@ -53,17 +53,16 @@ ProductRecipe product_recipe(Executor& executor, const Site& site, const Calibra
   const std::span<const float> scale = recipe.smooth.empty() ? input_scale : std::span<const float>(recipe.smooth);
   const Range range = observe(site.statistics, 0, site.statistics.columns(), scale, settings.observer, symmetric, name);
   recipe.static_inputs = {static_input(quantize_range(range, name), recipe.smooth, k)};
+  const bool by_error = site.hessian && settings.gptq;
   for (size_t c = 0; c < k && settings.bias_correction; ++c) {
-    recipe.input_mean.push_back(site.statistics.mean(static_cast<int>(c)) /
+    const auto channel = static_cast<int>(c);
+    recipe.input_mean.push_back((by_error ? site.hessian->mean(channel) : site.statistics.mean(channel)) /
                                 (input_scale.empty() ? 1.0 : double{input_scale[c]}));
   }
-  if (site.hessian && settings.gptq) {
-    recipe.inverse = inverse_factor(executor, *site.hessian, scale);
-    for (size_t c = 0; c < k; ++c) {
-      const float s = scale.empty() ? 1.0f : scale[c];
-      recipe.importance.push_back(site.hessian->values()[c * k + c] / static_cast<float>(site.statistics.rows()) / s /
-                                  s);
-    }
+  if (by_error) {
+    recipe.form = error_form(*site.hessian, scale, settings.bias_correction);
+    recipe.inverse = inverse_factor(executor, *recipe.form);
+    for (size_t c = 0; c < k; ++c) recipe.importance.push_back(recipe.form->h[c * k + c]);
   }
   return recipe;
 }

@@ -19,9 +19,10 @@ struct ProductRecipe {
   std::vector<float> smooth;               // [k]: inputs are divided by it, weights multiplied; empty: 1
   bool smooth_dynamic = true;              // whether that is worth its time where scales are found at run time
   std::vector<StaticInput> static_inputs;  // `smooth` included: one, or one for each of query, key and value
-  std::optional<InverseFactor> inverse;    // of the inputs divided by `smooth`
-  std::vector<float> importance;           // [k] mean square of the inputs divided by `smooth`; empty if not known
-  std::vector<double> input_mean;          // [k], of the inputs themselves; empty: no bias correction
+  std::optional<ErrorForm> form;           // of the inputs divided by `smooth`
+  std::optional<InverseFactor> inverse;    // its
+  std::vector<float> importance;           // [k]: the diagonal of `form`; empty if not known
+  std::vector<double> input_mean;  // [k], of the inputs themselves, weighted as `form`; empty: no bias correction
 };
 
 struct LayerRecipe {

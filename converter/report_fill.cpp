@@ -168,7 +168,7 @@ void add_comparison(const std::string& source, const Comparison& comparison, con
       {source,
        "agreement of entities",
        {},
-       comparison.entities.f1(),
+       comparison.entity_agreement(),
        ReportMetric::Unit::kShare,
        fmt::format("F1 as if the float model's {} entities were the truth", comparison.entities.expected)});
   report.metrics.push_back({source,

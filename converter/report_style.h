@@ -27,9 +27,9 @@ a:focus-visible,summary:focus-visible,.scroll:focus-visible{outline:3px solid va
 section{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:1.4rem 1.5rem;margin:1.25rem 0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(155px,1fr));gap:1rem;margin:1.25rem 0;padding:0;
 list-style:none}
-.tiles li{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:1rem 1.1rem}
+.tiles li{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:1rem .85rem}
 .tiles .what{color:var(--soft);font-size:.9rem;margin:0;overflow-wrap:anywhere}
-.tiles .value{font-size:1.5rem;font-weight:650;line-height:1.25;margin:.1rem 0;font-variant-numeric:tabular-nums;
+.tiles .value{font-size:1.4rem;font-weight:650;line-height:1.25;margin:.1rem 0;font-variant-numeric:tabular-nums;
 overflow-wrap:anywhere}
 .tiles .why{color:var(--soft);font-size:.9rem;margin:0;overflow-wrap:anywhere}
 .meter{display:block;height:8px;border-radius:4px;background:var(--line);margin:.35rem 0 .45rem;overflow:hidden}
@@ -38,14 +38,14 @@ overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:.94rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding-bottom:.4rem}
 th{text-align:left;font-weight:600;color:var(--soft)}td,th{padding:.34rem .6rem;border-bottom:1px solid var(--line);
-vertical-align:top}tbody th{color:var(--ink);font-weight:500;overflow-wrap:anywhere}
-td.n,th.n{text-align:right;white-space:nowrap}td.wide{width:45%}tr:last-child>*{border-bottom:0}
+vertical-align:top}tbody th{color:var(--ink);font-weight:500;overflow-wrap:break-word}
+td.n,th.n{text-align:right;white-space:nowrap}td.wide{width:45%;min-width:8rem}td.text{min-width:14rem}tr:last-child>*{border-bottom:0}
 .heat td{text-align:center;border:2px solid var(--card);border-radius:6px;background:var(--line);
 background:color-mix(in oklab,var(--heat) calc(var(--v)*62%),var(--page))}.heat th{border:0}
 table.heat{table-layout:fixed;min-width:40rem}.heat thead th:first-child{width:4.2rem}.heat thead th{text-align:center;font-size:.86rem}.heat td.none{background:none;color:var(--soft)}
 .scheme td,.scheme th{border:0;padding:.22rem .5rem}
 .chip{display:inline-block;padding:.02rem .5rem;border-radius:99px;font-size:.86rem;border:1px solid currentColor;
-color:var(--soft);overflow-wrap:anywhere}
+color:var(--soft);white-space:nowrap}
 .chip.float{color:var(--float)}.chip.weight-only{color:var(--weight)}.chip.dynamic{color:var(--dynamic)}
 .chip.static{color:var(--static)}.chip.int4,.chip.codebook{color:var(--small)}
 .bar{display:block;height:.5rem;margin:.22rem 0;border-radius:3px;width:max(2px,calc(var(--v)*100%));
@@ -57,7 +57,7 @@ margin:0 .3rem 0 .8rem}br+.key{margin-left:0}.key.second{background:var(--second
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(225px,1fr));gap:1rem}
 .panels.sites{grid-template-columns:repeat(var(--n),minmax(0,1fr));gap:1.2rem 1.4rem}
 @media (max-width:800px){.panels.sites{grid-template-columns:repeat(auto-fill,minmax(160px,1fr))}}
-figure{margin:0;min-width:0}figcaption{font-size:.9rem;font-weight:600;overflow-wrap:anywhere}
+figure{margin:0;min-width:0}.big{overflow-x:auto}.big svg{min-width:36rem}figcaption{font-size:.9rem;font-weight:600;overflow-wrap:anywhere}
 .note{margin:.1rem 0 0;color:var(--soft);font-size:.82rem;line-height:1.4;overflow-wrap:anywhere}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:10.5px;fill:var(--soft)}.big svg text{font-size:13px}svg .mark,svg .name{fill:var(--ink)}

@@ -13,6 +13,7 @@
 #include "converter/prepare.h"
 #include "converter/provenance.h"
 #include "converter/report_fill.h"
+#include "converter/tune_budget.h"
 #include "converter/tune_model.h"
 #include "converter/tune_search.h"
 #include "converter/tune_texts.h"
@@ -42,37 +43,6 @@ constexpr size_t kMostTrials = 16;  // of faster options at the end
 // Attention has no weights of its own to keep as int8.
 bool has_option(const Part& part, Scheme scheme) {
   return part.scheme != &LayerPlan::attention || scheme != Scheme::kWeightOnly;
-}
-
-// A classifier with less of the work than this stays in floats: in integers, four times as fast, it would save less
-// than a hundredth of the time, which no clock tells from noise.
-constexpr double kSearchedShare = 1.0 / 400;
-
-double classifier_share(const format::ModelConfig& config) {
-  const double hidden = config.hidden_size, inner = config.intermediate_size;
-  const double classifier = hidden * config.label_count;
-  return classifier / (classifier + config.layer_count * (4 * hidden * hidden + 2 * hidden * inner));
-}
-
-void check_options(const TuneOptions& options) {
-  const auto fail = [](const std::string& what) { throw Error(ErrorCode::kInvalidInput, what); };
-  const auto fraction = [](double x) { return x >= 0 && x <= 1; };
-  if (options.texts.empty() && options.conll.empty()) fail("tune: no texts");
-  if (!options.min_agreement && !options.max_f1_loss) fail("tune: no budget");
-  if (options.min_agreement && !fraction(*options.min_agreement)) {
-    fail(fmt::format("min_agreement is {}, expected a fraction from 0 to 1", *options.min_agreement));
-  }
-  if (options.max_f1_loss && !fraction(*options.max_f1_loss)) {
-    fail(fmt::format("max_f1_loss is {}, expected a fraction from 0 to 1", *options.max_f1_loss));
-  }
-  if (options.max_f1_loss && options.conll.empty()) fail("a budget of F1 needs texts with labels");
-}
-
-Verdict judge(const TuneOptions& options, const Comparison& comparison) {
-  double margin = std::numeric_limits<double>::infinity();
-  if (options.min_agreement) margin = comparison.agreement() - *options.min_agreement;
-  if (options.max_f1_loss) margin = std::min(margin, *options.max_f1_loss - comparison.f1_loss());
-  return {margin >= 0, margin};
 }
 
 class Tuner {
@@ -118,9 +88,7 @@ class Tuner {
   }
 
   Plan uniform(Scheme scheme) const {
-    Plan plan =
-        make_plan(std::string(format::scheme_name(static_cast<uint32_t>(scheme))), static_cast<uint32_t>(layers_));
-    return plan;
+    return make_plan(std::string(format::scheme_name(static_cast<uint32_t>(scheme))), static_cast<uint32_t>(layers_));
   }
 
   void calibrate_model() {
@@ -185,7 +153,7 @@ class Tuner {
 
   // Units: [part][layer], then the classifier.
   size_t classifier_unit() const { return std::size(kParts) * layers_; }
-  bool searches_classifier() const { return classifier_share(checkpoint_.config()) >= kSearchedShare; }
+  bool searches_classifier() const { return worth_searching(classifier_share(checkpoint_.config())); }
   Scheme& product(Plan& plan, size_t unit) const {
     return unit == classifier_unit() ? plan.classifier : plan.layers[unit % layers_].*kParts[unit / layers_].scheme;
   }
@@ -262,14 +230,14 @@ class Tuner {
 
   void add_steps(const TuneSearch& search) {
     ReportData& report = result_.report;
-    const double budget = options_.min_agreement ? *options_.min_agreement : -*options_.max_f1_loss;
-    report.step_measure = options_.min_agreement ? "agreement" : "F1 lost, negative";
-    report.step_budget = budget;
+    const auto [measure, limit] = budget_measure(options_);
+    report.step_measure = measure;
+    report.step_budget = limit;
     Choice choice(units_.size(), 0);
-    const auto value = [&]() -> std::optional<double> {
+    const auto value = [&, limit = limit]() -> std::optional<double> {
       const auto found = search.measured().find(choice);
       if (found == search.measured().end()) return std::nullopt;
-      return found->second.margin + budget;
+      return found->second.margin + limit;
     };
     // As the costs of the products add up; static_seconds_ are with a classifier in floats.
     double seconds = static_seconds_ + units_.back().options.front().seconds;
@@ -308,7 +276,10 @@ class Tuner {
     convert.progress = {};
     convert.policy.clear();
     convert.calibration = {};
-    result_.model = convert_to_memory(folder_, convert, {&result_.policy, &*calibration_});
+    ConvertReport done;
+    result_.model = convert_to_memory(folder_, convert, {&result_.policy, &*calibration_}, &done);
+    std::vector<std::string>& warnings = result_.report.warnings;
+    warnings.insert(warnings.begin(), done.warnings.begin(), done.warnings.end());
     check_packed_file();
   }
 
@@ -372,7 +343,7 @@ class Tuner {
     entries[prefix + "tokens"] = std::to_string(tokens);
     entries[prefix + "words"] = std::to_string(comparison.words);
     entries[prefix + "agreement"] = fmt::format("{:.5f}", comparison.agreement());
-    entries[prefix + "entity_agreement"] = fmt::format("{:.5f}", comparison.entities.f1());
+    entries[prefix + "entity_agreement"] = fmt::format("{:.5f}", comparison.entity_agreement());
     entries[prefix + "kl_divergence"] = fmt::format("{:.3g}", comparison.mean_divergence());
     if (!comparison.labelled) return;
     entries[prefix + "f1.float"] = fmt::format("{:.5f}", comparison.reference.all.f1());
@@ -405,7 +376,7 @@ class Tuner {
 }  // namespace
 
 TuneResult tune(const std::filesystem::path& checkpoint, const TuneOptions& options) {
-  check_options(options);
+  check_budget(options);
   return Tuner(checkpoint, options).run();
 }
 

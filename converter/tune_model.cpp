@@ -25,6 +25,7 @@ bool same(const LayerPlan& a, const LayerPlan& b) {
 void drop_weights(LayerFloats& floats, LayerRecipe& recipe) {
   for (LinearFloats* linear : {&floats.qkv, &floats.attention_output, &floats.ffn1, &floats.ffn2}) *linear = {};
   for (ProductRecipe* product : {&recipe.qkv, &recipe.attention_output, &recipe.ffn1, &recipe.ffn2}) {
+    product->form.reset();
     product->inverse.reset();
   }
 }

@@ -39,6 +39,14 @@ void add_moves(const TuneUnit& unit, size_t index, std::vector<RankedMove>& move
 
 }  // namespace
 
+double classifier_share(const format::ModelConfig& config) {
+  const double hidden = config.hidden_size, inner = config.intermediate_size;
+  const double classifier = hidden * config.label_count;
+  return classifier / (classifier + config.layer_count * (4 * hidden * hidden + 2 * hidden * inner));
+}
+
+bool worth_searching(double share) { return share >= 1.0 / 400; }
+
 std::vector<TuneMove> rollback_order(std::span<const TuneUnit> units) {
   std::vector<RankedMove> ranked;
   for (size_t i = 0; i < units.size(); ++i) add_moves(units[i], i, ranked);

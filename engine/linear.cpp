@@ -52,7 +52,23 @@ struct Call {
   const ActivationRows& dst;
   const LinearOutput& output;
   const BertState& state;
+  void* splits = nullptr;  // of an integer product's input: GemmS8Args::splits
 };
+
+// Splits the input rows of an integer product, where its kernels want that. The first worker's scratch holds what all
+// of them read.
+void* split_input(const KernelTable& kernels, const Workers& workers, const Linear& product,
+                  const ActivationRows& input, int rows, const BertState& state) {
+  if (kernels.split_rows == nullptr) return nullptr;
+  void* splits = state.scratch(workers.first).data;
+  const bool split = kernels.split_rows({.a = input.q,
+                                         .lda = input.q_stride,
+                                         .splits = splits,
+                                         .m = rows,
+                                         .k = product.k,
+                                         .zero_point = product.input_zero[0]});
+  return split ? splits : nullptr;
+}
 
 void integer_product(const Call& c, int worker, PanelRange panels, uint32_t* row_max_bits) {
   const InputForm* bytes = c.output.bytes;
@@ -76,7 +92,8 @@ void integer_product(const Call& c, int worker, PanelRange panels, uint32_t* row
                      .ldq = c.dst.q_stride,
                      .q_inv = bytes == nullptr ? nullptr : bytes->inv,
                      .q_zero_point = bytes == nullptr ? 0 : bytes->zero,
-                     .clipped = c.state.clip_counter(worker, c.output.clip_site)});
+                     .clipped = c.state.clip_counter(worker, c.output.clip_site),
+                     .splits = c.splits});
 }
 
 void float_product(const Call& c, PanelRange panels) {
@@ -155,18 +172,20 @@ void integer_product_with_maxima(const Call& c, const Workers& workers, const Pa
 
 }  // namespace
 
-size_t linear_scratch_bytes(int inputs) {
-  return static_cast<size_t>(unpacked_panels(inputs)) * packed_f32_panel_floats(static_cast<size_t>(inputs)) *
-         sizeof(float);
+size_t linear_scratch_bytes(int rows, int inputs) {
+  const size_t unpacked = static_cast<size_t>(unpacked_panels(inputs)) *
+                          packed_f32_panel_floats(static_cast<size_t>(inputs)) * sizeof(float);
+  return std::max(unpacked, static_cast<size_t>(rows) * split_row_bytes(inputs));
 }
 
 void linear(const KernelTable& kernels, const Workers& workers, const Linear& product, Activation activation,
             const ActivationRows& input, int rows, const ActivationRows& dst, const LinearOutput& output,
             const BertState& state) {
-  const Call call{kernels, product, activation, input, rows, dst, output, state};
+  Call call{kernels, product, activation, input, rows, dst, output, state};
   const PanelSplit split(product.n, workers);
   if (output.row_max_bits != nullptr) std::fill_n(output.row_max_bits, rows * kPanelWidth, 0u);
   if (is_integer(product)) {
+    call.splits = split_input(kernels, workers, product, input, rows, state);
     if (output.row_max_bits != nullptr && workers.count > 1) return integer_product_with_maxima(call, workers, split);
     return parallel_for(workers, split.count(),
                         [&](int worker, int i) { integer_product(call, worker, split[i], output.row_max_bits); });

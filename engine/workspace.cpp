@@ -121,9 +121,9 @@ size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_it
   if (!plan.shared) memory.take<std::byte>(block_bytes_ * static_cast<size_t>(std::min(workers, plan.block_count) - 1));
 
   const size_t scratch_begin = memory.used();
-  first_scratch_.data = memory.take<std::byte>(
-      std::max(attention_scratch_bytes(longest_, d / config.head_count),
-               linear_scratch_bytes(static_cast<int>(std::max(config.hidden_size, config.intermediate_size)))));
+  first_scratch_.data = memory.take<std::byte>(std::max(
+      attention_scratch_bytes(longest_, d / config.head_count),
+      linear_scratch_bytes(plan.block_rows, static_cast<int>(std::max(config.hidden_size, config.intermediate_size)))));
   first_scratch_.row_max_bits = memory.take<uint32_t>(rows * kPanelWidth);
   scratch_bytes_ = memory.used() - scratch_begin;
   memory.take<std::byte>(scratch_bytes_ * static_cast<size_t>(workers - 1));

@@ -59,7 +59,7 @@ inline void panel_sums(const char* panel, int steps, int32_t* sums) {
   struct Sums {
     const int32_t* start;
     int32_t* to;
-    I init(int) const { return Vec::load_i(start); }
+    I init(int, int) const { return Vec::load_i(start); }
     void row(int, I acc) const { Vec::store_i(to, acc); }
   };
   alignas(64) char ones[kAtOnce * kGroupDepth];
@@ -243,7 +243,7 @@ struct ScoresS8Epilogue {
     k_scale += panels * kPanelWidth;
     scores += panels * kPanelWidth;
   }
-  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
+  I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     float* to = scores + static_cast<size_t>(r) * stride;
@@ -296,7 +296,7 @@ struct ContextS8Epilogue {
     dst += panels * kPanelWidth;
     columns -= panels * kPanelWidth;
   }
-  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
+  I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     float* y = dst + static_cast<size_t>(r) * ldd;

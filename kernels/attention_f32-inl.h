@@ -15,7 +15,7 @@ struct ScoresF32Epilogue {
   float factor;
 
   void skip_panels(int panels) { scores += panels * kPanelWidth; }
-  F init(int) const { return Vec::zero(); }
+  F init(int, int) const { return Vec::zero(); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     float* to = scores + static_cast<size_t>(r) * stride;
@@ -33,7 +33,7 @@ struct ContextF32Epilogue {
     dst += panels * kPanelWidth;
     columns -= panels * kPanelWidth;
   }
-  F init(int) const { return Vec::zero(); }
+  F init(int, int) const { return Vec::zero(); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     float* y = dst + static_cast<size_t>(r) * ldd;

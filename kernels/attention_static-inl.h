@@ -90,7 +90,7 @@ struct ContextBytesEpilogue {
     dst += panels * kPanelWidth;
     columns -= panels * kPanelWidth;
   }
-  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
+  I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     uint8_t* q = dst + static_cast<size_t>(r) * ldd;

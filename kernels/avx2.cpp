@@ -1,6 +1,7 @@
 // AVX2 and FMA: Haswell, Zen 1 and later. There is no 8-bit product that is signed by signed, and the unsigned by
-// signed one saturates where pairs pass 2^15. This chain cannot, per 8 outputs by 4 inputs, with w as its magnitude |w|
-// and m = -1 where w is negative, else 0:
+// signed one saturates where pairs pass 2^15. split_avx2-inl.h has the form for rows that were prepared, which most of
+// a model's are. For others, and in attention, this chain cannot saturate, per 8 outputs by 4 inputs, with w as its
+// magnitude |w| and m = -1 where w is negative, else 0:
 //
 //   vpxor       s = a ^ m                 a, or -a - 1 where w is negative
 //   vpmaddubsw  p = |w| s + |w'| s'       s is in [-128, 127] and |w| <= 128: p is in [-2^15, 32512], exact
@@ -29,11 +30,10 @@ constexpr int32_t kActivationOffset = 0;
 #include "kernels/attention_static-inl.h"
 #include "kernels/fma_avx2.h"
 #include "kernels/gemm-inl.h"
+#include "kernels/split_avx2-inl.h"
 
 namespace octobert {
 namespace {
-
-alignas(32) constexpr int16_t kOnes16[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 struct MaddS8 {
   using Acc = Vec::I;
@@ -84,7 +84,7 @@ struct MaddS8 {
   }
 };
 
-void gemm_s8(const GemmS8Args& g) { gemm_s8_with<MaddS8>(g); }
+void gemm_s8(const GemmS8Args& g) { g.splits == nullptr ? gemm_s8_with<MaddS8>(g) : gemm_s8_split(g); }
 void gemm_f32(const GemmF32Args& g) { gemm_f32_with<FmaF32>(g); }
 void attention_s8(const AttentionArgs& g) { attention_s8_with<MaddS8>(g); }
 void attention_static(const AttentionStaticArgs& g) { attention_static_with<MaddS8>(g); }
@@ -111,6 +111,7 @@ constinit const KernelTable kAvx2Table = {
     .attention_f32 = attention_f32,
     .softmax = softmax,
     .activate = activate,
+    .split_rows = split_rows,
 };
 
 }  // namespace octobert

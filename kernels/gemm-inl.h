@@ -63,7 +63,7 @@ struct GemmS8Epilogue {
       start[n] = static_cast<int32_t>(static_cast<uint32_t>(start[n]) - zeros);
     }
   }
-  I init(int p) const { return Vec::load_i(start + p * kPanelWidth); }
+  I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
   template <class... Acc>
   [[gnu::always_inline]] void row(int r, Acc... acc) const {
     const F scale = Vec::set(a_scale[static_cast<size_t>(r) * a_scale_step]);
@@ -88,7 +88,7 @@ struct GemmF32Epilogue {
 
   template <class Op>
   static void start_panels(const GemmF32Args&, int, int, int32_t*) {}
-  F init(int) const { return Vec::zero(); }
+  F init(int, int) const { return Vec::zero(); }
   template <class... Acc>
   void row(int r, Acc... acc) const {
     float* y = dst.y + static_cast<size_t>(r) * dst.ldy;

@@ -28,10 +28,10 @@ struct Prefetch {
 
 #define OCTOBERT_TILE_ROWS(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
-#define OCTOBERT_TILE_DECLARE(r)                                            \
-  [[maybe_unused]] typename Op::Acc c##r##0 = epilogue.init(0);             \
-  [[maybe_unused]] typename Op::Acc c##r##1 = epilogue.init(P > 1 ? 1 : 0); \
-  [[maybe_unused]] typename Op::Acc c##r##2 = epilogue.init(P > 2 ? 2 : 0);
+#define OCTOBERT_TILE_DECLARE(r)                                               \
+  [[maybe_unused]] typename Op::Acc c##r##0 = epilogue.init(r, 0);             \
+  [[maybe_unused]] typename Op::Acc c##r##1 = epilogue.init(r, P > 1 ? 1 : 0); \
+  [[maybe_unused]] typename Op::Acc c##r##2 = epilogue.init(r, P > 2 ? 2 : 0);
 
 #define OCTOBERT_TILE_STEP(r)                                            \
   if constexpr (R > r) {                                                 \
@@ -49,9 +49,9 @@ struct Prefetch {
   }
 
 // Row by row within a step. a: row 0; rows are lda bytes apart. b: the first panel's first step; panels are panel_bytes
-// apart. The epilogue's init(p) gives panel p's initial accumulators, its row(r, c...) takes the results; it is copied,
-// so that its members are known not to change with what it stores. A function of its own, never inlined: the registers
-// are then allocated for this loop and nothing else.
+// apart. The epilogue's init(r, p) gives row r's and panel p's initial accumulators, its row(r, c...) takes the
+// results; it is copied, so that its members are known not to change with what it stores. A function of its own, never
+// inlined: the registers are then allocated for this loop and nothing else.
 template <class Op, int R, int P, bool kPrefetch, class Epilogue>
 [[gnu::noinline]] void tile_of_words(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
                                      [[maybe_unused]] Prefetch prefetch, const Epilogue& given) {

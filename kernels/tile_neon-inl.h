@@ -17,9 +17,9 @@ namespace {
 #define OCTOBERT_NEON_ROWS(DO, ...) \
   DO(0, __VA_ARGS__) DO(1, __VA_ARGS__) DO(2, __VA_ARGS__) DO(3, __VA_ARGS__) DO(4, __VA_ARGS__) DO(5, __VA_ARGS__)
 
-#define OCTOBERT_NEON_DECLARE(r, ...)                        \
-  [[maybe_unused]] typename Op::Acc c##r = epilogue.init(0); \
-  [[maybe_unused]] typename Op::Register x##r = {};          \
+#define OCTOBERT_NEON_DECLARE(r, ...)                           \
+  [[maybe_unused]] typename Op::Acc c##r = epilogue.init(r, 0); \
+  [[maybe_unused]] typename Op::Register x##r = {};             \
   [[maybe_unused]] const char* a##r = a + (R > r ? r : 0) * lda;
 
 #define OCTOBERT_NEON_LOAD(r, load, bytes) \

@@ -52,6 +52,19 @@ Answers answers(const std::vector<std::vector<std::pair<int, int>>>& texts, size
   return out;
 }
 
+// Texts without an entity are no disagreement about entities; one that only one of the two finds is.
+TEST(CompareLogits, EntitiesWhereThereAreNone) {
+  const std::vector<std::string> names = {"O", "B-PER"};
+  const auto agreement = [&](int reference, int model) {
+    const Answers a = answers({{{0, 0}, {reference, model}}}, names.size());
+    return compare_logits(a.encoded, {}, names, a.reference, a.model).entity_agreement();
+  };
+  EXPECT_EQ(agreement(0, 0), 1);
+  EXPECT_EQ(agreement(1, 1), 1);
+  EXPECT_EQ(agreement(0, 1), 0);
+  EXPECT_EQ(agreement(1, 0), 0);
+}
+
 TEST(CompareLogits, CountsWordsEntitiesAndPairs) {
   const std::vector<std::string> names = {"O", "B-PER", "I-PER"};
   Answers a = answers({{{1, 1}, {2, 0}, {0, 0}}, {{0, 1}, {1, 1}}}, names.size());

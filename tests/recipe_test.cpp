@@ -41,8 +41,8 @@ Site site_of(const std::vector<float>& x, size_t columns, bool hessian) {
   Site site{statistics_of(x, columns), {}};
   if (hessian) {
     ThreadPool pool(1);
-    site.hessian.emplace(static_cast<int>(columns));
-    site.hessian->add(pool, kScalarTable, x.data(), x.size() / columns, columns);
+    site.hessian.emplace(kScalarTable, static_cast<int>(columns));
+    site.hessian->add(pool, x.data(), std::vector<float>(x.size() / columns, 1.0f), columns);
   }
   return site;
 }
@@ -223,7 +223,7 @@ TEST(Gptq, AsTheOptimalBrainStepOneWeightAtATime) {
   const std::vector<float> x = correlated_inputs(41);
   ThreadPool pool(2);
   const Site site = site_of(x, kInputs, true);
-  const InverseFactor factor = inverse_factor(pool, *site.hessian, {});
+  const InverseFactor factor = inverse_factor(pool, error_form(*site.hessian, {}, false));
   constexpr double kStep = 0.05;
   std::vector<double> found(kOutputs * kInputs), expected(found);
   gptq_round(pool, factor, linear.weight.data(), kOutputs,
@@ -269,10 +269,12 @@ TEST(Gptq, SameForAnyThreadsAndInstructionSet) {
     if (!is_available(*table, detect_cpu_features())) continue;
     for (const int threads : {1, 3}) {
       ThreadPool pool(threads);
-      Hessian hessian(kInputs);
-      hessian.add(pool, *table, x.data(), 256, kInputs);
-      hessian.add(pool, *table, x.data() + 256 * kInputs, kRows - 256, kInputs);
-      const InverseFactor factor = inverse_factor(pool, hessian, {});
+      Hessian hessian(*table, kInputs);
+      std::vector<float> weight(kRows);
+      for (size_t m = 0; m < kRows; ++m) weight[m] = 0.1f + 0.1f * static_cast<float>(m % 7);
+      hessian.add(pool, x.data(), std::span(weight).first(256), kInputs);
+      hessian.add(pool, x.data() + 256 * kInputs, std::span(weight).subspan(256), kInputs);
+      const InverseFactor factor = inverse_factor(pool, error_form(hessian, {}, true));
       if (first.empty()) first = factor.factor;
       EXPECT_EQ(factor.factor, first) << table->name;
     }
@@ -281,8 +283,8 @@ TEST(Gptq, SameForAnyThreadsAndInstructionSet) {
 
 TEST(Gptq, SaysWhenThereIsNothingToGoBy) {
   ThreadPool pool(1);
-  const Hessian empty(8);
-  EXPECT_TRUE(holds(error_of([&] { inverse_factor(pool, empty, {}); }, ErrorCode::kNumeric), "more texts are needed"));
+  const ErrorForm empty = error_form(Hessian(kScalarTable, 8), {}, false);
+  EXPECT_TRUE(holds(error_of([&] { inverse_factor(pool, empty); }, ErrorCode::kNumeric), "more texts are needed"));
 }
 
 TEST(BiasCorrection, TheMeanStays) {
@@ -324,7 +326,7 @@ TEST(Codebook, FindsSixteenValues) {
   const std::vector<float> centers = {-1,    -0.8f, -0.63f, -0.5f, -0.31f, -0.2f, -0.11f, -0.03f,
                                       0.02f, 0.1f,  0.19f,  0.33f, 0.45f,  0.6f,  0.77f,  0.99f};
   for (int i = 0; i < 1600; ++i) values.push_back(centers[static_cast<size_t>(i % 16)]);
-  const Codebook codebook = kmeans16(values);
+  const Codebook codebook = kmeans16(values, std::vector<float>(values.size(), 1.0f));
   for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(codebook[i], centers[i], 1.0 / 4096);
   EXPECT_EQ(nearest_entry(codebook, -5), 0);
   EXPECT_EQ(nearest_entry(codebook, 0.34), 11);
@@ -333,7 +335,7 @@ TEST(Codebook, FindsSixteenValues) {
 TEST(Codebook, LessErrorThanEqualSteps) {
   std::vector<float> values = normal_values(50000, 70, 0.2f);
   for (float& x : values) x = std::clamp(x, -1.0f, 1.0f);
-  const Codebook codebook = kmeans16(values);
+  const Codebook codebook = kmeans16(values, std::vector<float>(values.size(), 1.0f));
   double shared = 0, equal = 0;
   for (const float x : values) {
     const double entry = codebook[static_cast<size_t>(nearest_entry(codebook, x))];
@@ -342,6 +344,30 @@ TEST(Codebook, LessErrorThanEqualSteps) {
     equal += (x - level) * (x - level);
   }
   EXPECT_LT(shared, 0.5 * equal);
+}
+
+// Rows that a codebook is for alike, whatever their largest weight is, beside rows through that one.
+TEST(Codebook, OneLargeWeightSpoilsNoRow) {
+  LinearFloats linear = random_linear(75);
+  for (size_t n = 0; n < kOutputs; n += 4) linear.weight[n * kInputs + n] = 2.5f;
+  ThreadPool pool(1);
+  const PackedLinear packed = pack_linear(pool, Scheme::kCodebook, 16, linear, nullptr);
+  std::vector<float> through_largest(linear.weight);
+  const auto largest = [&](size_t n) {
+    float most = 0;
+    for (size_t c = 0; c < kInputs; ++c) most = std::max(most, std::fabs(linear.weight[n * kInputs + c]));
+    return most;
+  };
+  for (size_t i = 0; i < through_largest.size(); ++i) through_largest[i] /= largest(i / kInputs);
+  const Codebook codebook = kmeans16(through_largest, std::vector<float>(through_largest.size(), 1.0f));
+  double found = 0, plain = 0;
+  for (size_t i = 0; i < through_largest.size(); ++i) {
+    const double w = linear.weight[i];
+    const double entry = codebook[static_cast<size_t>(nearest_entry(codebook, double{through_largest[i]}))];
+    found += std::pow(w - stored_weight(packed.view(), i / kInputs, i % kInputs), 2);
+    plain += std::pow(w - entry * double{largest(i / kInputs)}, 2);
+  }
+  EXPECT_LT(found, 0.6 * plain);
 }
 
 TEST(Int4, GroupScalesBeatTheLargestMagnitude) {

@@ -96,6 +96,45 @@ void expect_well_formed(const std::string& page) {
   EXPECT_EQ(count(text, "<"), 1u) << "the doctype alone";
 }
 
+// The part of a page from one text on to another.
+std::string part_of(const std::string& page, const std::string& from, const std::string& to) {
+  const size_t begin = page.find(from);
+  return begin == std::string::npos ? "" : page.substr(begin, page.find(to, begin) - begin);
+}
+
+TEST(ReportHtml, OfSeveralTextsTheTileShowsTheWorst) {
+  using Unit = ReportMetric::Unit;
+  ReportData data;
+  data.metrics = {{"news.txt", "agreement", {}, 0.999, Unit::kShare, ""},
+                  {"news.txt", "divergence", {}, 0.001, Unit::kNumber, ""},
+                  {"chats.txt", "agreement", {}, 0.970, Unit::kShare, ""},
+                  {"chats.txt", "divergence", {}, 0.004, Unit::kNumber, ""},
+                  {"mails.txt", "agreement", {}, 0.998, Unit::kShare, ""}};
+  const std::string tiles = part_of(report_html(data), "<ul class=\"tiles\">", "</ul>");
+  EXPECT_EQ(count(tiles, "<li>"), 2u);
+  EXPECT_NE(tiles.find("97.000 %</p><p class=\"why\">chats.txt, the worst of 3<"), std::string::npos) << tiles;
+  EXPECT_NE(tiles.find("0.004</p><p class=\"why\">chats.txt, the worst of 2<"), std::string::npos) << tiles;
+}
+
+TEST(ReportHtml, TimesAreNoAccuracy) {
+  using Unit = ReportMetric::Unit;
+  ReportData data;
+  data.metrics = {{"held out", "agreement", {}, 0.99, Unit::kShare, ""},
+                  {"512 tokens", "static", {}, 20.0, Unit::kMilliseconds, ""},
+                  {"512 tokens", "float", {}, 80.0, Unit::kMilliseconds, ""}};
+  const std::string page = report_html(data);
+  expect_well_formed(page);
+  const std::string accuracy = part_of(page, "<section id=\"metrics\"", "</section>");
+  const std::string times = part_of(page, "<section id=\"times\"", "</section>");
+  EXPECT_EQ(count(accuracy, "<tr>"), 2u);  // a head and one measure
+  EXPECT_EQ(accuracy.find("static"), std::string::npos);
+  EXPECT_EQ(count(times, "<tr>"), 3u);
+  EXPECT_NE(times.find("20.00 ms</td><td class=\"wide\"><span class=\"bar\" style=\"--v:0.2500\">"), std::string::npos)
+      << times;
+  data.metrics.resize(1);
+  EXPECT_EQ(report_html(data).find("id=\"times\""), std::string::npos);
+}
+
 TEST(ReportHtml, HostileTextsStayTexts) {
   const std::string evil[] = {"<script>alert(1)</script>",
                               "\" onload=\"alert(1)",

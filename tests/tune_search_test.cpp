@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <numeric>
 
@@ -44,6 +45,31 @@ struct AddingModel {
             }};
   }
 };
+
+// One layer of 4 channels and 8 inner ones: 128 multiplications a token, 4 more a label.
+format::ModelConfig small_layer(uint32_t labels, uint32_t layers) {
+  format::ModelConfig config{};
+  config.hidden_size = 4;
+  config.intermediate_size = 8;
+  config.layer_count = layers;
+  config.label_count = labels;
+  return config;
+}
+
+TEST(ClassifierShare, OfTheMultiplicationsByWeights) {
+  EXPECT_EQ(classifier_share(small_layer(32, 1)), 0.5);
+  EXPECT_EQ(classifier_share(small_layer(32, 3)), 0.25);
+}
+
+TEST(WorthSearching, FromA400thOfTheWorkOn) {
+  EXPECT_TRUE(worth_searching(1.0 / 400));
+  EXPECT_FALSE(worth_searching(std::nextafter(1.0 / 400, 0)));
+  // Eight labels are 32 multiplications: 32 / (32 + 128 n) is a 397th with 99 layers, a 401st with 100.
+  EXPECT_TRUE(worth_searching(classifier_share(small_layer(8, 99))));
+  EXPECT_FALSE(worth_searching(classifier_share(small_layer(8, 100))));
+  // The bundled model's classifier: 9 labels beside 6 layers.
+  EXPECT_FALSE(worth_searching(9 * 384.0 / (6 * (4 * 384 * 384 + 2 * 384 * 1536))));
+}
 
 TEST(RollbackOrder, MostHarmPerSecondFirstAndHullsOnly) {
   // Dynamic removes 9 of 10 in a second; weight-only is slower than float and more harmful: never chosen.

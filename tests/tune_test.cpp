@@ -10,6 +10,7 @@
 #include <set>
 
 #include "converter/convert.h"
+#include "converter/tune_budget.h"
 #include "converter/tune_model.h"
 #include "converter/tune_texts.h"
 #include "engine/engine_access.h"
@@ -81,6 +82,33 @@ std::string random_lines(size_t count) {
     text += "\n";
   }
   return text;
+}
+
+// 995 of 1000 words and 9 of 10 entities right, of which the float model has all.
+Comparison some_loss() {
+  Comparison comparison;
+  comparison.words = 1000;
+  comparison.same_label = 995;
+  comparison.labelled = true;
+  comparison.reference.all = {.expected = 10, .found = 10, .correct = 10};
+  comparison.model.all = {.expected = 10, .found = 10, .correct = 9};
+  return comparison;
+}
+
+TEST(TuneBudget, EachHasItsMeasureAndOfTwoTheNearerCounts) {
+  TuneOptions options;
+  options.min_agreement = 0.99;
+  EXPECT_NEAR(judge(options, some_loss()).margin, 0.005, 1e-12);
+  EXPECT_NEAR(judge(options, some_loss()).margin + budget_measure(options).limit, some_loss().agreement(), 1e-12);
+  options.max_f1_loss = 0.101;
+  EXPECT_TRUE(judge(options, some_loss()).holds);
+  EXPECT_NEAR(judge(options, some_loss()).margin, 0.001, 1e-12);
+  EXPECT_EQ(budget_measure(options).limit, 0);  // no agreement: the margin of either
+  EXPECT_STREQ(budget_measure(options).name, "margin within the nearer budget");
+  options.max_f1_loss = 0.05;
+  EXPECT_FALSE(judge(options, some_loss()).holds);
+  options.min_agreement.reset();
+  EXPECT_NEAR(judge(options, some_loss()).margin + budget_measure(options).limit, -some_loss().f1_loss(), 1e-12);
 }
 
 class Tune : public testing::Test {
@@ -166,6 +194,7 @@ TEST_F(Tune, TheFileCarriesItsCertificate) {
   EXPECT_EQ(entries.at("certificate.held_out.words"), std::to_string(result.measure.held_out.words));
   EXPECT_EQ(entries.at("calibration.hold_out"), "4");
   EXPECT_TRUE(entries.contains("certificate.rolled_back"));
+  EXPECT_FALSE(entries.contains("certificate.classifier"));  // the search had it: a 60th of the work
   EXPECT_TRUE(entries.contains("certificate.milliseconds.this model"));
 }
 

@@ -14,7 +14,7 @@ SECONDS = 0.3
 QUICK_SECONDS = 0.1
 # Ways of an 8-bit product, and which of them octobert's kernels use, by instruction set.
 VNNI = ("vpdpbusd_512", "vpdpbusd_256", "vpdpbusd_vex")
-EXACT_AVX2 = ("xor_maddubs_256", "sign_maddubs_256", "madd_256")
+EXACT_AVX2 = ("split_maddubs_256", "xor_maddubs_256", "sign_maddubs_256", "madd_256")
 
 
 def stream_mb(model: Model) -> int:

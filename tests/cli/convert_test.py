@@ -79,7 +79,7 @@ class Converting(Case):
         self.assertEqual(inspected["scheme"], "hybrid")
         self.assertEqual(inspected["products"]["static"], 1)
         self.refused(TINY_CHECKPOINT, "--policy", "--policy", policy, "--scheme", "static", status=2)
-        self.refused(TINY_CHECKPOINT, "layer.9.ffn1", "--policy",
+        self.refused(TINY_CHECKPOINT, ["bad.json", "layer.9.ffn1"], "--policy",
                      self.write("bad.json", '{"format": 1, "default": "dynamic", "products": {"layer.9.ffn1": "float"}}'))
 
     def unequal_inputs(self):

@@ -131,6 +131,15 @@ class Tools(Case):
             self.assertEqual((result["warnings"], result["float"]["f1"]), ([], 1))
         self.fails(*compare, says=["classifier.weight", "id2label"])
 
+    def test_verify_knows_the_form_of_texts_by_their_name_as_tune_does(self):
+        verify = ["verify", TINY, "--against", TINY_CHECKPOINT, "--json", "--text"]
+        (plain,) = self.json_lines(*verify, self.write("t.txt", "marta in lisbon\nyes\n"))
+        for name in ("t.jsonl", "t.json"):
+            (named,) = self.json_lines(*verify, self.write(name, '{"text": "marta in lisbon"}\n"yes"\n'))
+            self.assertEqual(named["words"], plain["words"])
+            self.assertEqual(named["kl_divergence"], plain["kl_divergence"])
+        self.fails(*verify, self.write("t.tsv", "marta\tO\n\n"), says=["t.tsv", "--conll"])
+
     def test_verify_says_utf16_by_name(self):
         rows, lines = "Berlin\tB-LOC\n\n", '"Berlin"\n"Paris"\n'
         for encoding in ("utf-16", "utf-16-le", "utf-16-be"):

@@ -148,6 +148,15 @@ class Reports(Case):
                                  expect=EXIT_BAR_NOT_MET)
         self.assertIn("metrics", page.sections)
 
+    def test_tune_with_two_budgets(self):
+        words = [f"{word}\t{label}\n" for word, label in (("Marta", "B-PER"), ("met", "O"), ("Leeds", "B-LOC"))]
+        conll = self.write("t.tsv", "".join("".join(words[i % 3:] + words[:i % 3]) + "\n" for i in range(400)))
+        tune = ["tune", TINY_CHECKPOINT, "--conll", conll, "--samples", "64", "--quiet", "--max-f1-loss", "100"]
+        page, events, _ = self.report(*tune, "-o", self.folder / "m.octo", "--min-agreement", "0.1")
+        self.assertEqual(page.sections[:4], ["metrics", "times", "rollback", "sensitivity"])
+        self.assertIn("margin within the nearer budget", page.text)
+        self.assertIn((0, "rollback/value", "scalar"), events)
+
     def test_folders_that_cannot_be(self):
         file = self.write("file", "x")
         output = self.folder / "out.octo"

@@ -5,7 +5,7 @@ import re
 import shutil
 import unittest
 
-from common import TINY_CHECKPOINT, Case
+from common import EXIT_BAR_NOT_MET, NER_CHECKPOINT, TINY_CHECKPOINT, Case
 
 WORDS = ["marta", "in", "lisbon", "yes", "the", "q", "bcd", "xyz", "ha", ",", ".", "k"]
 
@@ -51,6 +51,23 @@ class Tuning(Case):
             option = "--conll" if name.endswith("tsv") else "--text"
             self.refused([name, "looks like UTF-16"], option, self.write(name, utf16), *budget)
 
+    def test_a_budget_that_cannot_be_met(self):
+        # Nearly equal logits: the int8 words alone change some label.
+        texts = self.write("many.txt", self.texts().read_text() * 2 + "".join(
+            " ".join(f"{w}{(i * j) % 97}" for j, w in enumerate(WORDS)) + "\n" for i in range(400)))
+        model, best, report = self.folder / "m.octo", self.folder / "best.octo", self.folder / "report"
+        tune = ["tune", TINY_CHECKPOINT, "-o", model, "--text", texts, "--min-agreement", "1", "--quiet"]
+        done = self.run_command(*tune, "--report", report, expect=EXIT_BAR_NOT_MET)
+        self.assertIn("nothing is written", done.stdout.decode())
+        self.assertIn("rolled back", done.stdout.decode())
+        self.assertIn("<h1>m.octo (not written)</h1>", (report / "index.html").read_text())
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["many.txt", "report", "texts.txt"])
+        self.run_command(*tune, "--keep-best", best, "--report", report, expect=EXIT_BAR_NOT_MET)
+        self.assertIn("<h1>best.octo</h1>", (report / "index.html").read_text())
+        self.assertFalse(model.exists())
+        self.assertEqual(self.json_lines("inspect", best, "--json")[0]["report"]["certificate.budget.met"], "no")
+        self.assertTrue((self.folder / "best.policy.json").exists())
+
     def test_labels_of_which_the_model_has_some(self):
         labelled = self.write("some.tsv", "marta\tB-PER\nin\tO\nlisbon\tB-Q\n\n" * 20)
         done = self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--conll", labelled,
@@ -79,6 +96,23 @@ class Tuning(Case):
         self.assertNotIn("its labels", done.stderr.decode())
         self.assertIn("certificate.held_out.f1.float", of_file()["report"])
         self.assertEqual(of_file()["labels"], names)
+
+    def test_the_warnings_that_convert_gives(self):
+        checkpoint = self.folder / "checkpoint"
+        shutil.copytree(TINY_CHECKPOINT, checkpoint)
+        shutil.copy(NER_CHECKPOINT / "tokenizer.json", checkpoint)
+        (checkpoint / "tokenizer_config.json").write_text('{"do_lower_case": false, "strip_accents": false}')
+        config = json.loads((checkpoint / "config.json").read_text())
+        config["id2label"].update({"1": "B-O", "2": "I-PER"})  # grouped with what is no entity; a name given twice
+        config["auto_map"] = {"AutoModel": "m.M"}
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        given = {}
+        for command, *options in (["convert"], ["tune", "--text", self.texts(), "--min-agreement", "0.1", "--samples", "64"]):
+            done = self.run_command(command, checkpoint, "-o", self.folder / f"{command}.octo", "--quiet", *options)
+            given[command] = [line for line in done.stderr.decode().splitlines() if "warning: " in line]
+        self.assertEqual(given["tune"], given["convert"])
+        for part in ("'B-O'", "'I-PER' stands for more than one", "auto_map", "do_lower_case is false"):
+            self.assertEqual(len([line for line in given["tune"] if part in line]), 1, given["tune"])
 
     def test_a_file_s_form_is_said_by_its_name(self):
         """Help and behaviour name the same endings."""

@@ -1,0 +1,27 @@
+// What may be lost: is it a budget, and does a choice stay within it?
+#ifndef OCTOBERT_CONVERTER_TUNE_BUDGET_H_
+#define OCTOBERT_CONVERTER_TUNE_BUDGET_H_
+
+#include "converter/metrics.h"
+#include "converter/tune.h"
+#include "converter/tune_search.h"
+
+namespace octobert::converter {
+
+// Throws Error(kInvalidInput) if there is none, or no texts that it could be measured on.
+void check_budget(const TuneOptions& options);
+
+// Where there are two budgets both must hold; the margin is that of the one that is nearer to its end.
+Verdict judge(const TuneOptions& options, const Comparison& comparison);
+
+// What a verdict's margin is the distance to: a measure of which larger is better, and the least that is asked of it.
+// Of two budgets no one measure tells: the margin itself, and 0.
+struct BudgetMeasure {
+  const char* name;
+  double limit;
+};
+BudgetMeasure budget_measure(const TuneOptions& options);
+
+}  // namespace octobert::converter
+
+#endif  // OCTOBERT_CONVERTER_TUNE_BUDGET_H_

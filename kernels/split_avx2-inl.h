@@ -1,0 +1,333 @@
+// Integer products on AVX2 of rows that were split: the fast form of gemm_s8, used by avx2.cpp alone.
+//
+// vpmaddubsw multiplies unsigned bytes by signed ones and adds pairs to int16, saturating. Weights become unsigned by
+// adding 128 (a flip of the top bit) and take up all of 1..255; activations stay signed. As an int16 holds 255 * 128,
+// everything that is added up in one 16-bit lane stays exact as long as the positive activations there sum up to at
+// most 128, and the negative ones to at least -128. Activations of a row are far smaller than its largest, so most
+// sets of four fulfil that as they are, which pays for two pairs in a lane before they are widened:
+//
+//   vpmaddubsw  t = w a, pairs of step i               2 x 8 outputs by 8 inputs take
+//   vpmaddubsw  u = w a, pairs of step i + 1           10 operations for 256 multiply-accumulates,
+//   vpaddw      t + u                                  where avx2.cpp's chain for any row takes 16
+//   vpmaddwd    by ones, pairs to int32
+//   vpaddd      into the accumulator
+//
+// Where a set of four has more, split_rows takes the excess out of the row and keeps it beside the row: words of four
+// unsigned bytes with the step that they belong to, positive ones and negative ones apart, no two bytes of a pair above
+// 128 together. Two such words may share a lane: |w| (128 + 128) < 2^15, with the weights as they lie. So
+//   sum q w = sum c (w + 128) - 128 sum c + sum (rests) w,   exactly,
+// and the last two are the accumulators' start, a row.
+#ifndef OCTOBERT_KERNELS_SPLIT_AVX2_INL_H_
+#define OCTOBERT_KERNELS_SPLIT_AVX2_INL_H_
+
+#include "kernels/gemm-inl.h"
+
+namespace octobert {
+namespace {
+
+alignas(32) constexpr int16_t kOnes16[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+alignas(32) constexpr uint32_t kTopBits[8] = {0x80808080u, 0x80808080u, 0x80808080u, 0x80808080u,
+                                              0x80808080u, 0x80808080u, 0x80808080u, 0x80808080u};
+
+// ---- taking rows apart ----
+
+constexpr int kLaneBudget = 128;  // of one sign in a lane: 255 * 128 < 2^15
+
+// Two words of what was taken out of a row, of one sign; each belongs to a step (4 inputs), whose weights lie `offset`
+// bytes into a panel.
+struct RestPair {
+  uint32_t offset[2];
+  uint32_t word[2];  // 4 unsigned bytes; 0: nothing
+  uint32_t sign;     // 1 or -1, as two int16
+};
+
+struct SplitRow {
+  int32_t sum;    // of what stays in the row
+  int32_t pairs;  // in use
+  RestPair* rests() { return reinterpret_cast<RestPair*>(this + 1); }
+};
+static_assert(sizeof(SplitRow) == kSplitRowHead && sizeof(RestPair) == kSplitRowPair);
+
+inline SplitRow* split_row(void* splits, int k, int row) {
+  return reinterpret_cast<SplitRow*>(static_cast<char*>(splits) + static_cast<size_t>(row) * split_row_bytes(k));
+}
+
+// Where a row's rests go: a pair is open for each sign.
+class Rests {
+ public:
+  Rests(SplitRow* row, int room) : row_(row), room_(room) { row_->pairs = 0; }
+  // Whether there is room for what 32 inputs may give: 32 bytes that a subtraction saturated, and 16 lanes of at most
+  // 508, which is 380 too much: two words of 128 or less for each of their two steps.
+  bool has_room() const { return row_->pairs + 32 + 16 * 4 <= room_; }
+  void put(bool negative, size_t k, uint32_t word) {
+    const auto offset = static_cast<uint32_t>(k / 4) * 64;
+    if (RestPair*& open = open_[negative]; open != nullptr) {
+      open->offset[1] = offset;
+      open->word[1] = word;
+      open = nullptr;
+    } else {
+      open = row_->rests() + row_->pairs++;
+      *open = {{offset, 0}, {word, 0}, negative ? 0xffffffffu : 0x00010001u};
+    }
+  }
+
+ private:
+  SplitRow* row_;
+  int room_;
+  RestPair* open_[2] = {};
+};
+
+inline int smaller(int x, int y) { return x < y ? x : y; }
+inline int positive_part(int x) { return x > 0 ? x : 0; }
+
+// Takes `excess` of one sign out of the inputs k, k + 1 (of x), then k + 4, k + 5, which meet in one lane.
+inline void relieve(int8_t* x, size_t k, int excess, bool negative, Rests& rests) {
+  const int sign = negative ? -1 : 1;
+  for (size_t step = 0; step < 8; step += 4) {
+    int8_t* pair = x + step;
+    while (excess > 0) {
+      const int first = smaller(positive_part(sign * pair[0]), smaller(excess, kLaneBudget));
+      const int second = smaller(positive_part(sign * pair[1]), smaller(excess, kLaneBudget) - first);
+      if (first + second == 0) break;
+      pair[0] = static_cast<int8_t>(pair[0] - sign * first);
+      pair[1] = static_cast<int8_t>(pair[1] - sign * second);
+      excess -= first + second;
+      rests.put(negative, k + step, static_cast<uint32_t>(first | second << 8) << (8 * (k % 4)));
+    }
+  }
+}
+
+// The sums of the lanes of 8 inputs each, in the first two of 4 lanes: of x[0, 1, 4, 5] and of x[2, 3, 6, 7].
+inline __m256i lane_sums(__m256i bytes) {
+  const __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
+  return _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));
+}
+
+inline uint32_t above_budget(__m256i sums) {
+  return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpgt_epi16(sums, _mm256_set1_epi16(kLaneBudget)))) &
+         0x05050505u;  // a bit for each of the lanes that hold whole sums
+}
+
+// For each lane of x (32 inputs from k on) that is above its budget.
+inline void relieve_lanes(int8_t* x, size_t k, uint32_t lanes, __m256i sums, bool negative, Rests& rests) {
+  alignas(32) int16_t of_lane[16];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(of_lane), sums);
+  for (; lanes != 0; lanes &= lanes - 1) {
+    const auto at = static_cast<size_t>(__builtin_ctz(lanes));  // byte of the lane: of 8, the 0th or the 2nd
+    relieve(x + at, k + at, of_lane[at / 2] - kLaneBudget, negative, rests);
+  }
+}
+
+// What the saturated x = given - zero_point lacks.
+inline void put_saturated(const int8_t* given, const int8_t* x, size_t k, int32_t zero_point, Rests& rests) {
+  for (size_t i = 0; i < 32; ++i) {
+    const int lacking = given[i] - zero_point - x[i];
+    if (lacking == 0) continue;
+    rests.put(lacking < 0, k + i, static_cast<uint32_t>(lacking < 0 ? -lacking : lacking) << (8 * ((k + i) % 4)));
+  }
+}
+
+// 32 inputs from k on.
+inline __m256i split_vector(__m256i given, size_t k, int32_t zero_point, Rests& rests) {
+  __m256i x = given;
+  alignas(32) int8_t bytes[32];
+  __m256i* memory = reinterpret_cast<__m256i*>(bytes);
+  if (zero_point != 0) {
+    const __m256i zero = _mm256_set1_epi8(static_cast<char>(zero_point));
+    x = _mm256_subs_epi8(given, zero);
+    if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_adds_epi8(x, zero), given)) != -1) {
+      alignas(32) int8_t before[32];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(before), given);
+      _mm256_store_si256(memory, x);
+      put_saturated(before, bytes, k, zero_point, rests);
+    }
+  }
+  const __m256i above = _mm256_max_epi8(x, _mm256_setzero_si256());
+  const __m256i positive = lane_sums(above), negative = lane_sums(_mm256_sub_epi8(_mm256_abs_epi8(x), above));
+  const uint32_t lanes = above_budget(positive), negative_lanes = above_budget(negative);
+  if ((lanes | negative_lanes) == 0) return x;
+  _mm256_store_si256(memory, x);
+  relieve_lanes(bytes, k, lanes, positive, false, rests);
+  relieve_lanes(bytes, k, negative_lanes, negative, true, rests);
+  return _mm256_load_si256(memory);
+}
+
+// Returns whether there was room; up to where the row was split if not.
+inline size_t split_whole_row(char* a, size_t stride, int32_t zero_point, SplitRow* row, int room) {
+  Rests rests(row, room);
+  __m256i total = _mm256_setzero_si256();
+  for (size_t k = 0; k < stride; k += 32) {
+    if (!rests.has_room()) return k;
+    __m256i* at = reinterpret_cast<__m256i*>(a + k);
+    const __m256i x = split_vector(_mm256_load_si256(at), k, zero_point, rests);
+    _mm256_store_si256(at, x);
+    total =
+        _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x), _mm256_set1_epi16(1)));
+  }
+  alignas(32) int32_t sums[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(sums), total);
+  row->sum = 0;
+  for (const int32_t s : sums) row->sum += s;
+  return stride;
+}
+
+// Puts the first `split` bytes of a row together again: bytes wrap to what they were.
+inline void join_row(char* a, size_t split, int32_t zero_point, SplitRow* row) {
+  for (const RestPair* pair = row->rests(); pair != row->rests() + row->pairs; ++pair) {
+    const auto sign = static_cast<int16_t>(pair->sign);
+    for (int j = 0; j < 2; ++j) {
+      char* at = a + pair->offset[j] / 16;
+      for (int i = 0; i < 4; ++i)
+        at[i] = static_cast<char>(at[i] + sign * static_cast<int>(pair->word[j] >> (8 * i) & 255));
+    }
+  }
+  for (size_t i = 0; i < split; ++i) a[i] = static_cast<char>(a[i] + zero_point);
+}
+
+inline bool split_rows(const SplitRowsArgs& g) {
+  const size_t k = static_cast<size_t>(g.k), stride = activation_stride(k);
+  const int room = split_row_pairs(g.k);
+  const auto row_at = [&](int m) { return reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda; };
+  for (int m = 0; m < g.m; ++m) {
+    memset(row_at(m) + k, g.zero_point, stride - k);  // becomes 0: a step may read past K
+    SplitRow* row = split_row(g.splits, g.k, m);
+    size_t split = split_whole_row(row_at(m), stride, g.zero_point, row, room);
+    if (split == stride) continue;
+    for (int r = m; r >= 0; --r, split = stride) join_row(row_at(r), split, g.zero_point, split_row(g.splits, g.k, r));
+    return false;
+  }
+  return true;
+}
+
+// ---- products ----
+
+// The sums of one panel: their start, and what the rests add. That comes last: by then the panel is in L1, wherever
+// in it they lie.
+struct SplitEpilogue : GemmS8Epilogue {
+  SplitEpilogue(const GemmS8Args& g, int row, int panel, const int32_t* start_of_panels, Block block)
+      : GemmS8Epilogue(g, row, panel, start_of_panels, block),
+        weights(reinterpret_cast<const char*>(g.b) +
+                static_cast<size_t>(panel) * packed_s8_panel_bytes(static_cast<size_t>(g.k))),
+        splits(split_row(g.splits, g.k, row)),
+        k(g.k) {}
+
+  template <class Op>
+  static void start_panels(const GemmS8Args&, int, int, int32_t*) {}
+  I init(int r, int) const { return Vec::set_i(-128 * split_row(splits, k, r)->sum); }
+  I rests(const RestPair& pair) const {
+    const I w0 = Vec::load_i(weights + pair.offset[0]), w1 = Vec::load_i(weights + pair.offset[1]);
+    const __m256i e0 = _mm256_set1_epi32(static_cast<int32_t>(pair.word[0]));
+    const __m256i e1 = _mm256_set1_epi32(static_cast<int32_t>(pair.word[1]));
+    const __m256i sign = _mm256_set1_epi32(static_cast<int32_t>(pair.sign));
+    const auto sums = [&](__m256i x, __m256i y) {
+      return _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(e0, x), _mm256_maddubs_epi16(e1, y)), sign);
+    };
+    return {sums(w0.low, w1.low), sums(w0.high, w1.high)};
+  }
+
+  const char* weights;
+  void* splits;
+  int k;
+};
+
+constexpr RestPair kNoRests = {};
+
+#define OCTOBERT_SPLIT_ROWS(DO) DO(0) DO(1) DO(2) DO(3)
+#define OCTOBERT_SPLIT_DECLARE(r) Vec::I c##r = epilogue.init(R > r ? r : 0, 0);
+// low0, high0, low1, high1 = the weights of two steps + 128. In asm, or g++ keeps the constant in a register, which is
+// then one too many; not a function of its own, whose results it keeps in memory.
+#define OCTOBERT_SPLIT_WEIGHTS(first, second)                                              \
+  asm("vmovdqa %[top_bits], %[high1]\n\t"                                                  \
+      "vpxor %[p0], %[high1], %[low0]\n\t"                                                 \
+      "vpxor 32+%[p0], %[high1], %[high0]\n\t"                                             \
+      "vpxor %[p1], %[high1], %[low1]\n\t"                                                 \
+      "vpxor 32+%[p1], %[high1], %[high1]"                                                 \
+      : [low0] "=&x"(low0), [high0] "=&x"(high0), [low1] "=&x"(low1), [high1] "=&x"(high1) \
+      : [top_bits] "m"(kTopBits), [p0] "m"(*reinterpret_cast<const char(*)[64]>(first)),   \
+        [p1] "m"(*reinterpret_cast<const char(*)[64]>(second)))
+#define OCTOBERT_SPLIT_STEPS(r) \
+  if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1, ones);
+#define OCTOBERT_SPLIT_COUNT(r)                                           \
+  SplitRow* s##r = split_row(epilogue.splits, epilogue.k, R > r ? r : 0); \
+  pairs = pairs < s##r->pairs ? s##r->pairs : pairs;
+#define OCTOBERT_SPLIT_RESTS(r) \
+  if constexpr (R > r) c##r = Vec::add_i(c##r, epilogue.rests(i < s##r->pairs ? s##r->rests()[i] : kNoRests));
+#define OCTOBERT_SPLIT_FINISH(r) \
+  if constexpr (R > r) epilogue.row(r, c##r);
+
+// Tiles of 4 rows by 1 panel: 8 accumulators, 4 registers of weights, the ones and 3 temporaries are all 16 registers.
+struct SplitS8 {
+  using Acc = Vec::I;
+  static constexpr int kRows = 4;
+  static constexpr int kPanels = 1;
+
+  template <int R, int P, bool kPrefetch, class Epilogue>
+  [[gnu::noinline]] static void tile(const char* a, size_t lda, const char* b, size_t, int steps,
+                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& given) {
+    static_assert(R <= kRows && P == 1);
+    const Epilogue epilogue = given;
+    const __m256i ones = _mm256_set1_epi16(1);
+    OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_DECLARE)
+    for (; steps > 1; steps -= 2, a += 8, b += 128) {
+      __m256i low0, high0, low1, high1;
+      OCTOBERT_SPLIT_WEIGHTS(b, b + 64);
+      if constexpr (kPrefetch) {
+        __builtin_prefetch(prefetch.from, 0, 2);
+        __builtin_prefetch(prefetch.from + prefetch.step, 0, 2);
+        prefetch.from += 2 * prefetch.step;
+      }
+      OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_STEPS)
+    }
+    if (steps > 0) {  // the row is 0 past K: any weights will do for the second step
+      __m256i low0, high0, low1, high1;
+      OCTOBERT_SPLIT_WEIGHTS(b, b);
+      OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_STEPS)
+    }
+    // All rows together, the shorter lists filled up with nothing: a loop for each row ends when no one expects it.
+    int pairs = 0;
+    OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_COUNT)
+    for (int i = 0; i < pairs; ++i) {
+      OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_RESTS)
+    }
+    OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_FINISH)
+  }
+
+ private:
+  [[gnu::always_inline]] static inline Acc two_steps(Acc acc, const char* a, __m256i low0, __m256i high0, __m256i low1,
+                                                     __m256i high1, __m256i ones) {
+    __m256i x, y, t;
+    asm("vpbroadcastd %[a0], %[x]\n\t"
+        "vpmaddubsw %[x], %[low0], %[t]\n\t"
+        "vpmaddubsw %[x], %[high0], %[x]\n\t"
+        "vpbroadcastd %[a1], %[y]\n\t"
+        "vpmaddubsw %[y], %[low1], %[y]\n\t"
+        "vpaddw %[y], %[t], %[t]\n\t"
+        "vpbroadcastd %[a1], %[y]\n\t"
+        "vpmaddubsw %[y], %[high1], %[y]\n\t"
+        "vpaddw %[y], %[x], %[x]\n\t"
+        "vpmaddwd %[ones], %[t], %[t]\n\t"
+        "vpmaddwd %[ones], %[x], %[x]\n\t"
+        "vpaddd %[t], %[low], %[low]\n\t"
+        "vpaddd %[x], %[high], %[high]"
+        : [low] "+x"(acc.low), [high] "+x"(acc.high), [x] "=&x"(x), [y] "=&x"(y), [t] "=&x"(t)
+        : [a0] "m"(*reinterpret_cast<const char(*)[4]>(a)), [a1] "m"(*reinterpret_cast<const char(*)[4]>(a + 4)),
+          [ones] "x"(ones), [low0] "x"(low0), [high0] "x"(high0), [low1] "x"(low1), [high1] "x"(high1));
+    return acc;
+  }
+};
+
+#undef OCTOBERT_SPLIT_ROWS
+#undef OCTOBERT_SPLIT_DECLARE
+#undef OCTOBERT_SPLIT_WEIGHTS
+#undef OCTOBERT_SPLIT_STEPS
+#undef OCTOBERT_SPLIT_COUNT
+#undef OCTOBERT_SPLIT_RESTS
+#undef OCTOBERT_SPLIT_FINISH
+
+inline void gemm_s8_split(const GemmS8Args& g) { gemm<SplitS8, SplitEpilogue>(gemm_s8_shape(g), g, g.row_max_bits); }
+
+}  // namespace
+}  // namespace octobert
+
+#endif  // OCTOBERT_KERNELS_SPLIT_AVX2_INL_H_

@@ -1,0 +1,174 @@
+// Products of rows that split_rows took apart: the scalar bits, whatever the activations; rows that it refuses are left
+// as they are.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
+#include "tests/kernels_product_test_util.h"
+
+namespace octobert::testing {
+namespace {
+
+// How a row's activations are spread.
+enum class Spread { kFlat, kNormal, kOutliers, kSparse, kLargeHere, kAllLarge };
+constexpr Spread kSpreads[] = {Spread::kFlat,   Spread::kNormal,    Spread::kOutliers,
+                               Spread::kSparse, Spread::kLargeHere, Spread::kAllLarge};
+
+int8_t draw(Random& random, Spread spread, size_t k) {
+  const auto sign = [&] { return 2 * random.integer(0, 1) - 1; };
+  int value = 0;
+  switch (spread) {
+    case Spread::kFlat:
+      value = random.integer(-32, 32);
+      break;
+    case Spread::kNormal:  // a sum of even ones is near enough
+      for (int i = 0; i < 12; ++i) value += random.integer(-20, 20);
+      break;
+    case Spread::kOutliers:
+      value = random.integer(0, 40) == 0 ? 127 * sign() : random.integer(-20, 20);
+      break;
+    case Spread::kSparse:
+      value = random.integer(0, 5) == 0 ? random.integer(-127, 127) : 0;
+      break;
+    case Spread::kLargeHere:  // one lane that is as full as can be, now of one sign, now of the other
+      value = k / 8 == 1 ? 127 * (k % 4 < 2 ? 1 : -1) : random.integer(-3, 3);
+      break;
+    case Spread::kAllLarge:
+      value = 127 * sign();
+      break;
+  }
+  return static_cast<int8_t>(std::clamp(value, -127, 127));
+}
+
+struct Problem : S8Operands {
+  Problem(Shape s, uint32_t seed, Spread spread, int zero, Guard guard)
+      : S8Operands(s, guard), zero_point(zero), splits(rows * split_row_bytes(s.k), guard), ldd(padded + 3) {
+    Random random(seed);
+    S8Operands::draw(random, seed % 2 == 0);
+    // Around the zero point, as far as 8 bits allow.
+    for (size_t i = 0; i < q.size(); ++i) {
+      const int centred = testing::draw(random, spread, i % depth);
+      q[i] = static_cast<int8_t>(std::clamp(centred + zero, -127, 127));
+    }
+    pack();
+    for (float& x : a_scale) x = random.real(0.5f, 2.0f);
+    for (size_t n = 0; n < width; ++n) b_scale[n] = random.real(1e-5f, 2e-4f);
+    random.fill({bias.data(), width}, Values::kRandom);
+  }
+
+  std::vector<float> product(const KernelTable& table, bool split) {
+    GuardBuffer<float> dst((rows - 1) * ldd + padded);
+    std::fill(dst.begin(), dst.end(), -77.0f);
+    table.gemm_s8({.a = a.data(),
+                   .lda = stride,
+                   .a_scale = a_scale.data(),
+                   .b = packed.data(),
+                   .b_scale = b_scale.data(),
+                   .b_sum = b_sum.data(),
+                   .bias = bias.data(),
+                   .dst = dst.data(),
+                   .ldd = ldd,
+                   .row_max_bits = nullptr,
+                   .m = shape.m,
+                   .k = shape.k,
+                   .panel_begin = 0,
+                   .panel_end = static_cast<int>(panel_count(width)),
+                   .activation = Activation::kGelu,
+                   .a_zero_point = zero_point,
+                   .splits = split ? splits.data() : nullptr});
+    return {dst.begin(), dst.end()};
+  }
+  bool split(const KernelTable& table) {
+    return table.split_rows(
+        {.a = a.data(), .lda = stride, .splits = splits.data(), .m = shape.m, .k = shape.k, .zero_point = zero_point});
+  }
+
+  int zero_point;
+  GuardBuffer<std::byte> splits;
+  size_t ldd;
+};
+
+std::vector<const KernelTable*> tables_that_split() {
+  std::vector<const KernelTable*> tables;
+  for (const KernelTable* table : tables_under_test()) {
+    if (table->split_rows != nullptr) tables.push_back(table);
+  }
+  return tables;
+}
+
+// Returns whether the rows were split. If not, every activation must be where it was.
+bool expect_scalar_bits(const KernelTable& table, Problem& problem) {
+  problem.write_activations(kScalarTable.activation_offset);
+  const auto expected = problem.product(kScalarTable, false);
+  problem.write_activations(table.activation_offset);
+  const bool split = problem.split(table);
+  if (!split) {
+    for (size_t m = 0; m < problem.rows; ++m) {
+      for (size_t k = 0; k < problem.depth; ++k) {
+        EXPECT_EQ(static_cast<int8_t>(problem.a[m * problem.stride + k]), problem.q[m * problem.depth + k]);
+      }
+    }
+  }
+  EXPECT_TRUE(same_bits(expected, problem.product(table, split)))
+      << "M " << problem.shape.m << " N " << problem.shape.n << " K " << problem.shape.k << " zero "
+      << problem.zero_point << (split ? " split" : "");
+  return split;
+}
+
+using SplitTest = KernelTest;
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(SplitTest);
+
+TEST_P(SplitTest, GivesTheScalarBits) {
+  std::vector<Shape> shapes;
+  for (int m = 1; m <= 13; ++m) shapes.push_back({m, 40, 72});
+  for (int k = 1; k <= 140; ++k) shapes.push_back({5, 17, k});
+  shapes.insert(shapes.end(), {{7, 96, 768}, {6, 64, 3072}, {4, 33, 1000}});
+  uint32_t seed = 1;
+  int split = 0, refused = 0;
+  for (const Shape& shape : shapes) {
+    for (const Spread spread : kSpreads) {
+      for (const int zero : {0, -113, 127}) {
+        ++seed;
+        Problem problem(shape, seed, spread, zero, seed % 2 ? Guard::kAfter : Guard::kBefore);
+        ++(expect_scalar_bits(table(), problem) ? split : refused);
+        if (HasFailure()) return;
+      }
+    }
+  }
+  EXPECT_GT(split, 1000);  // both ways must have been tried
+  EXPECT_GT(refused, 10);
+}
+
+// Activations as BERT's are: they must be split, or the fast way would be dead.
+TEST_P(SplitTest, TakesRowsOfOrdinaryShape) {
+  for (const Spread spread : {Spread::kFlat, Spread::kNormal, Spread::kOutliers, Spread::kSparse}) {
+    Problem problem({8, 48, 768}, 3, spread, 0, Guard::kAfter);
+    EXPECT_TRUE(expect_scalar_bits(table(), problem));
+  }
+}
+
+// The last row has no room: those before it must be put together again.
+TEST_P(SplitTest, PutsRowsTogetherAgain) {
+  for (const int zero : {0, -90}) {
+    Problem problem({9, 20, 768}, 5, Spread::kNormal, zero, Guard::kAfter);
+    for (size_t k = 0; k < problem.depth; ++k) {
+      problem.q[8 * problem.depth + k] = static_cast<int8_t>(k % 3 == 0 ? -127 : 127);
+    }
+    EXPECT_FALSE(expect_scalar_bits(table(), problem));
+  }
+}
+
+TEST_P(SplitTest, DeepestReductionIsExact) {
+  Problem problem({1, 3, kMaxReductionDepth}, 1, Spread::kFlat, 0, Guard::kAfter);
+  for (const int activation : {32, -32}) {
+    problem.set_all(activation, -128);
+    EXPECT_TRUE(expect_scalar_bits(table(), problem));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, SplitTest, ::testing::ValuesIn(tables_that_split()), table_name);
+
+}  // namespace
+}  // namespace octobert::testing
