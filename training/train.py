@@ -26,6 +26,8 @@ def arguments(argv):
     parser.add_argument("--dev", help="CoNLL file to measure on")
     parser.add_argument("--limit", type=int, help="train on the first N sentences alone")
     parser.add_argument("--dev-limit", type=int, help="measure on the first N sentences alone")
+    parser.add_argument("--hold-out", type=int, default=0, metavar="N",
+                        help="measure on every Nth sentence of --train, not trained on")
     parser.add_argument("--scheme", choices=SCHEMES, default="static")
     parser.add_argument("--ranges", choices=("lsq", "observed"), default="lsq", help="scales: learned, or observed")
     parser.add_argument("--distill", type=float, default=0.0, metavar="SHARE",
@@ -44,6 +46,8 @@ def arguments(argv):
                         help="of learned scales, as a share of each scale")
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--warmup", type=float, default=0.06, help="share of the steps")
+    parser.add_argument("--ema", type=float, default=0.0, metavar="DECAY",
+                        help="measure and write the moving average of the steps' weights and scales")
     parser.add_argument("--calibration-batches", type=int, default=16)
     parser.add_argument("--max-length", type=int, default=128, help="tokens of a sentence")
     parser.add_argument("--seed", type=int, default=1)
@@ -58,6 +62,10 @@ def arguments(argv):
         parser.error("--distill: expected 0 to 1")
     if args.dropout is not None and not 0 <= args.dropout < 1:
         parser.error("--dropout: expected 0 to less than 1")
+    if not 0 <= args.ema < 1:
+        parser.error("--ema: expected 0 to less than 1")
+    if args.hold_out and (args.hold_out < 2 or args.dev):
+        parser.error("--hold-out: expected 2 or more (0: none), and no --dev beside it")
     if args.distill_layers < 0:
         parser.error("--distill-layers: expected 0 or more")
     if args.batch_size < 1 or args.epochs < 1 or (args.max_steps is not None and args.max_steps < 1):
@@ -70,6 +78,15 @@ def load_model(folder):
     return model, AutoTokenizer.from_pretrained(folder)
 
 
+def sentences(args):
+    """To train on, and to measure on: none if neither --dev nor --hold-out is given."""
+    train, dev = read_conll(args.train)[:args.limit], read_conll(args.dev) if args.dev else []
+    if args.hold_out:
+        dev = train[args.hold_out - 1::args.hold_out]
+        del train[args.hold_out - 1::args.hold_out]
+    return train, dev[:args.dev_limit]
+
+
 def main(argv=None):
     args = arguments(argv)
     torch.manual_seed(args.seed)
@@ -78,11 +95,11 @@ def main(argv=None):
     model, tokenizer = load_model(args.checkpoint)
     label2id = model.config.label2id
 
-    def examples(path, limit):
-        return Examples(read_conll(path)[:limit], tokenizer, label2id, args.max_length)
+    def examples(part):
+        return Examples(part, tokenizer, label2id, args.max_length)
 
-    dev = examples(args.dev, args.dev_limit) if args.dev else None
-    Trainer(model, tokenizer, examples(args.train, args.limit), dev, args).run()
+    train, dev = sentences(args)
+    Trainer(model, tokenizer, examples(train), examples(dev) if dev else None, args).run()
 
 
 if __name__ == "__main__":

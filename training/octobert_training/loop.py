@@ -7,6 +7,7 @@ import sys
 
 import torch
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .checkpoint import save_checkpoint
@@ -93,6 +94,7 @@ class Trainer:
             self.quantized.dropout = args.dropout or 0.0
         if args.freeze_embeddings:
             model.bert.embeddings.requires_grad_(False)
+        self.average = None
         self.optimizer = self.schedule = self.writer = None
 
     def make_optimizer(self):
@@ -101,6 +103,16 @@ class Trainer:
         warmup = max(1, round(self.steps * self.args.warmup))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: min((step + 1) / warmup, max(0.0, (self.steps - step) / self.steps)))
+
+    def make_average(self):
+        """Of the steps' weights and scales (--ema), from those that training begins with."""
+        if self.args.ema > 0:
+            self.average = AveragedModel(self.quantized, multi_avg_fn=get_ema_multi_avg_fn(self.args.ema))
+            self.average.update_parameters(self.quantized)
+
+    def result(self):
+        """The model that is measured and written."""
+        return self.quantized if self.average is None else self.average.module
 
     def log(self, name, value):
         if self.writer is not None:
@@ -129,6 +141,7 @@ class Trainer:
         self.calibrate()
         if self.optimizer is None:
             self.make_optimizer()  # after calibration: rates of scales are shares of them
+            self.make_average()
         bar = tqdm(total=self.steps, initial=self.step, desc="train", disable=not self.args.progress)
         for ids, mask, targets in self.remaining_batches():
             # Observed ranges follow the weights for the first half, then stay, so that training ends on what is saved.
@@ -143,8 +156,8 @@ class Trainer:
                 self.save_state()
         bar.close()
         result = self.report()
-        self.quantized.eval().snap()
-        save_checkpoint(self.quantized, self.tokenizer, self.output)
+        self.result().eval().refreshing(False).snap()
+        save_checkpoint(self.result(), self.tokenizer, self.output)
         self.save_state()
         if self.writer is not None:
             self.writer.close()
@@ -182,6 +195,8 @@ class Trainer:
         with torch.no_grad():
             for scale in self.quantized.scales():
                 scale.clamp_(min=1e-8)
+        if self.average is not None:
+            self.average.update_parameters(self.quantized)
         self.step += 1
         self.log("train/loss", loss.item())
         self.log("train/learning_rate", self.schedule.get_last_lr()[0])
@@ -190,9 +205,9 @@ class Trainer:
     def report(self):
         if self.dev is None:
             return {"step": self.step}
-        self.quantized.observing(False).refreshing(self.step < self.steps // 2)
-        self.quantized.update_groups()
-        result = evaluate(self.quantized, self.teacher, self.dev, self.args.batch_size, self.args.progress)
+        model = self.result().observing(False).refreshing(self.step < self.steps // 2)
+        model.update_groups()
+        result = evaluate(model, self.teacher, self.dev, self.args.batch_size, self.args.progress)
         for name in ("f1", "agreement"):
             self.log(f"dev/{name}", result[name])
         tqdm.write(json.dumps({"step": self.step, **result}), file=sys.stdout)
@@ -200,8 +215,11 @@ class Trainer:
 
     def save_state(self):
         state = {"step": self.step, "calibrated": self.calibrated, "steps": self.steps, "seed": self.args.seed,
-                 "scheme": self.args.scheme, "ranges": self.args.ranges, "model": self.quantized.state_dict(),
+                 "scheme": self.args.scheme, "ranges": self.args.ranges, "ema": self.args.ema,
+                 "model": self.quantized.state_dict(),
                  "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         temporary = self.output / (STATE + ".tmp")
         torch.save(state, temporary)
         temporary.replace(self.output / STATE)
@@ -211,11 +229,14 @@ class Trainer:
         if not path.exists():
             raise FileNotFoundError(f"{path}: nothing to resume from")
         state = torch.load(path, weights_only=True)
-        for key in ("scheme", "ranges", "steps", "seed"):
+        for key in ("scheme", "ranges", "steps", "seed", "ema"):
             mine = self.steps if key == "steps" else getattr(self.args, key)
             if state[key] != mine:
                 raise ValueError(f"{path}: trained with {key} {state[key]}, asked for {mine}")
         self.quantized.load_state_dict(state["model"])
+        self.make_average()
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.make_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import train  # noqa: E402
 from octobert_training import conll  # noqa: E402
-from octobert_training.model import QuantizedBert  # noqa: E402
+from octobert_training.model import QuantizedBert, linears  # noqa: E402
 
 WORDS = ["anna", "bob", "paris", "rome", "runs", "to", "in", "sees", "the", "river"]
 LABELS = {"anna": "B-PER", "bob": "B-PER", "paris": "B-LOC", "rome": "B-LOC"}
@@ -88,6 +88,7 @@ class Training(unittest.TestCase):
 
     def test_resumes_to_the_same_bits(self):
         self.check_resumes("static", "--scheme", "static", "--distill", "0.5")
+        self.check_resumes("average", "--scheme", "static", "--ema", "0.8")
         self.check_resumes("int4", "--scheme", "int4", "--distill", "1", "--distill-layers", "1", "--freeze-embeddings")
 
     def check_resumes(self, name, *options):
@@ -111,11 +112,34 @@ class Training(unittest.TestCase):
         finally:
             train.Trainer.save_state = original
         halves = self.run_train(f"{name}-halves", *options, "--resume")
-        for file in ("model.safetensors", *(("quantization.safetensors",) if name == "static" else ())):
+        for file in ("model.safetensors", *(("quantization.safetensors",) if name != "int4" else ())):
             expected, found = load_file(whole / file), load_file(halves / file)
             self.assertEqual(expected.keys(), found.keys())
             for key in expected:
                 self.assertTrue(torch.equal(expected[key], found[key]), key)
+
+    def test_average_of_the_steps(self):
+        options = ("--scheme", "float", "--max-steps", "1", "--dropout", "0")
+        last = load_file(self.run_train("last", *options) / "model.safetensors")
+        average = load_file(self.run_train("average", *options, "--ema", "0.75") / "model.safetensors")
+        first = load_file(self.folder / "model" / "model.safetensors")
+        for key in first:
+            self.assertTrue(torch.allclose(average[key], 0.75 * first[key] + 0.25 * last[key], atol=1e-6), key)
+        self.assertFalse(torch.equal(first["classifier.weight"], last["classifier.weight"]))
+
+    def test_averaged_int4_weights_are_on_their_grid(self):
+        model, _ = train.load_model(self.run_train("grid", "--scheme", "int4", "--max-steps", "6", "--ema", "0.5"))
+        layer = model.bert.encoder.layer[1]
+        quantizers = QuantizedBert(model, "int4").eval().layers[1].weights
+        for name, linear in linears(layer).items():
+            self.assertLess((quantizers[name](linear.weight) - linear.weight).abs().max().item(), 1e-7, name)
+
+    def test_held_out_sentences(self):
+        whole = conll.read_conll(self.folder / "train.tsv")
+        args = train.arguments(["model", "-o", "x", "--train", str(self.folder / "train.tsv"), "--hold-out", "4"])
+        rest, held_out = train.sentences(args)
+        self.assertEqual(held_out, whole[3::4])
+        self.assertEqual(rest, [sentence for i, sentence in enumerate(whole) if i % 4 != 3])
 
     def test_saved_scales(self):
         folder = self.run_train("scales", "--scheme", "static", "--max-steps", "2")
@@ -182,6 +206,9 @@ class Training(unittest.TestCase):
             conll.read_conll(bad)
         with self.assertRaises(FileNotFoundError):
             self.run_train("nothing-here", "--scheme", "dynamic", "--resume")
+        self.run_train("steps", "--scheme", "float", "--max-steps", "1")
+        with self.assertRaisesRegex(ValueError, "trained with ema 0.0, asked for 0.9"):
+            self.run_train("steps", "--scheme", "float", "--max-steps", "1", "--ema", "0.9", "--resume")
 
 
 class Entities(unittest.TestCase):
