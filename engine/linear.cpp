@@ -1,6 +1,7 @@
 #include "engine/linear.h"
 
 #include <algorithm>
+#include <array>
 
 #include "kernels/cpu.h"
 
@@ -55,19 +56,32 @@ struct Call {
   void* splits = nullptr;  // of an integer product's input: GemmS8Args::splits
 };
 
-// Splits the input rows of an integer product, where its kernels want that. The first worker's scratch holds what all
-// of them read.
+constexpr int kMaxPieces = 16;
+
+// Splits the input rows of an integer product, a piece a worker; GemmS8Args::splits, or null where they stay as they
+// are.
 void* split_input(const KernelTable& kernels, const Workers& workers, const Linear& product,
                   const ActivationRows& input, int rows, const BertState& state) {
   if (kernels.split_rows == nullptr) return nullptr;
-  void* splits = state.scratch(workers.first).data;
-  const bool split = kernels.split_rows({.a = input.q,
-                                         .lda = input.q_stride,
-                                         .splits = splits,
-                                         .m = rows,
-                                         .k = product.k,
-                                         .zero_point = product.input_zero[0]});
-  return split ? splits : nullptr;
+  std::byte* const splits = state.block(workers.first).splits;
+  const int shares = std::min(workers.count, kMaxPieces), piece = (rows + shares - 1) / shares;
+  const auto args = [&](int i) {
+    const int begin = i * piece;
+    return SplitRowsArgs{.a = input.q + static_cast<size_t>(begin) * input.q_stride,
+                         .lda = input.q_stride,
+                         .splits = splits + static_cast<size_t>(begin) * split_row_bytes(product.k),
+                         .m = std::min(piece, rows - begin),
+                         .k = product.k,
+                         .zero_point = product.input_zero[0]};
+  };
+  const int pieces = (rows + piece - 1) / piece;
+  std::array<bool, kMaxPieces> split{};
+  parallel_for(workers, pieces, [&](int, int i) { split[static_cast<size_t>(i)] = kernels.split_rows(args(i)); });
+  if (std::all_of(split.begin(), split.begin() + pieces, [](bool done) { return done; })) return splits;
+  for (int i = 0; i < pieces; ++i) {
+    if (split[static_cast<size_t>(i)]) kernels.join_rows(args(i));
+  }
+  return nullptr;
 }
 
 void integer_product(const Call& c, int worker, PanelRange panels, uint32_t* row_max_bits) {
@@ -172,10 +186,9 @@ void integer_product_with_maxima(const Call& c, const Workers& workers, const Pa
 
 }  // namespace
 
-size_t linear_scratch_bytes(int rows, int inputs) {
-  const size_t unpacked = static_cast<size_t>(unpacked_panels(inputs)) *
-                          packed_f32_panel_floats(static_cast<size_t>(inputs)) * sizeof(float);
-  return std::max(unpacked, static_cast<size_t>(rows) * split_row_bytes(inputs));
+size_t linear_scratch_bytes(int inputs) {
+  return static_cast<size_t>(unpacked_panels(inputs)) * packed_f32_panel_floats(static_cast<size_t>(inputs)) *
+         sizeof(float);
 }
 
 void linear(const KernelTable& kernels, const Workers& workers, const Linear& product, Activation activation,

@@ -12,9 +12,8 @@
 
 namespace octobert {
 
-// Memory that a product of `rows` rows and `inputs` inputs wants of each worker: for panels that a weight-only one
-// unpacks, or for what an integer one takes out of its rows.
-size_t linear_scratch_bytes(int rows, int inputs);
+// Memory that a weight-only product of `inputs` inputs wants of each worker, for unpacked panels.
+size_t linear_scratch_bytes(int inputs);
 
 // Whether a product is one of integers, which can give its rows' maxima, or bytes, on the way out.
 inline bool is_integer(const Linear& product) {
@@ -29,9 +28,9 @@ struct LinearOutput {
 };
 
 // dst.data[m][0 .. n) = activation(product(input[m])) for `rows` rows; up to padded_outputs(n) columns of dst are
-// written. A dynamic product reads input.q and input.scale, a static one input.q (the bytes are of no
-// use afterwards: SplitRowsArgs), the others input.data. The outputs
-// are split over the workers, whose scratch memory in `state` is used. The product has one input part.
+// written. A dynamic product reads input.q and input.scale, a static one input.q, the others input.data. The bytes of
+// input.q are of no use afterwards (SplitRowsArgs). The outputs are split over the workers, whose scratch memory in
+// `state` is used, as is the first one's block. The product has one input part.
 void linear(const KernelTable& kernels, const Workers& workers, const Linear& product, Activation activation,
             const ActivationRows& input, int rows, const ActivationRows& dst, const LinearOutput& output,
             const BertState& state);

@@ -117,13 +117,15 @@ size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_it
   first_block_.output = memory.rows(rows, std::max(d, size_t{config.label_count}), false);
   first_block_.ffn = memory.rows(rows, config.intermediate_size, true);
   first_block_.row_max_bits = memory.take<uint32_t>(rows * kPanelWidth);
+  first_block_.splits = memory.take<std::byte>(
+      rows * split_row_bytes(static_cast<int>(std::max(config.hidden_size, config.intermediate_size))));
   block_bytes_ = memory.used() - blocks_begin;
   if (!plan.shared) memory.take<std::byte>(block_bytes_ * static_cast<size_t>(std::min(workers, plan.block_count) - 1));
 
   const size_t scratch_begin = memory.used();
-  first_scratch_.data = memory.take<std::byte>(std::max(
-      attention_scratch_bytes(longest_, d / config.head_count),
-      linear_scratch_bytes(plan.block_rows, static_cast<int>(std::max(config.hidden_size, config.intermediate_size)))));
+  first_scratch_.data = memory.take<std::byte>(
+      std::max(attention_scratch_bytes(longest_, d / config.head_count),
+               linear_scratch_bytes(static_cast<int>(std::max(config.hidden_size, config.intermediate_size)))));
   first_scratch_.row_max_bits = memory.take<uint32_t>(rows * kPanelWidth);
   scratch_bytes_ = memory.used() - scratch_begin;
   memory.take<std::byte>(scratch_bytes_ * static_cast<size_t>(workers - 1));
@@ -166,6 +168,7 @@ BertState::Block BertState::block(int worker) const {
   b.ffn.q = shift(b.ffn.q, offset);
   b.ffn.scale = shift(b.ffn.scale, offset);
   b.row_max_bits = shift(b.row_max_bits, offset);
+  b.splits = shift(b.splits, offset);
   return b;
 }
 

@@ -72,10 +72,11 @@ class BertState {
     ActivationRows output;   // [block_rows][max(hidden_size, label_count)], floats only
     ActivationRows ffn;      // [block_rows][intermediate_size]
     uint32_t* row_max_bits;  // [block_rows][kPanelWidth]
+    std::byte* splits;       // [block_rows] what split_rows takes out of a product's input; not touched without it
   };
   Block block(int worker) const;
 
-  // Memory of a worker's own: attention's scratch, a product's (linear_scratch_bytes).
+  // Memory of a worker's own: attention's scratch or panels of unpacked weights.
   struct Scratch {
     std::byte* data;
     uint32_t* row_max_bits;  // [block_rows][kPanelWidth]

@@ -112,6 +112,7 @@ constinit const KernelTable kAvx2Table = {
     .softmax = softmax,
     .activate = activate,
     .split_rows = split_rows,
+    .join_rows = join_rows,
 };
 
 }  // namespace octobert

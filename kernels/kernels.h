@@ -71,12 +71,13 @@ struct GemmS8Args {
   const float* q_inv = nullptr;  // [padded N]
   int32_t q_zero_point = 0;      // in [-127, 127]
   uint64_t* clipped = nullptr;
-  void* splits = nullptr;  // what split_rows, returning true, made of these rows of a; a_zero_point is then not read
+  void* splits = nullptr;  // what split_rows, returning true, made of these rows of a; a_zero_point and b_sum
+                           // are then not read
 };
 
 // Rows of activation bytes brought, in place, into a form that the table's products take faster; GemmS8Args::splits
-// says so to them, and nothing else may read the rows then. Returns whether it did: rows that would not gain are left
-// as they are, but for the bytes between K and the stride.
+// says so to them, and nothing else may read the rows then. split_rows returns whether it did: rows that would not gain
+// are left as they are, but for the bytes between K and the stride. join_rows takes it back.
 struct SplitRowsArgs {
   uint8_t* a;  // [M][lda], becomes activation bytes less zero_point without what is in splits
   size_t lda;
@@ -85,12 +86,12 @@ struct SplitRowsArgs {
   int32_t zero_point = 0;  // in [-127, 127]
 };
 
-// Room for what is taken out of a row: pairs of words of 4 activations. Beyond a sixteenth of its words, splitting
-// would win little; 96 more are what is taken at a time at the most.
+// Room for what is taken out of a row: pairs of words of 4 activations, and what one vector may add after the last that
+// is within the limit (split_avx2-inl.h).
 constexpr size_t kSplitRowHead = 8, kSplitRowPair = 20;  // bytes
-constexpr int split_row_pairs(int k) { return k / 16 + 96; }
+constexpr int kSplitPairsOfVector = 50;
 constexpr size_t split_row_bytes(int k) {
-  return (kSplitRowHead + kSplitRowPair * static_cast<size_t>(split_row_pairs(k)) + 63) / 64 * 64;
+  return (kSplitRowHead + kSplitRowPair * static_cast<size_t>(k / 16 + kSplitPairsOfVector) + 63) / 64 * 64;
 }
 
 // dst[m][n] = act(acc * scale + bias): acc = fma over k = 0..K-1 in this order, from 0;
@@ -262,7 +263,9 @@ struct KernelTable {
   void (*softmax)(const SoftmaxArgs&);
   // y[i] = act(x[i]); for tests and benches of the elementary functions.
   void (*activate)(const float* x, float* y, size_t n, Activation activation);
-  bool (*split_rows)(const SplitRowsArgs&) = nullptr;  // null: the products take all rows as they are
+  // Both null: the products take all rows as they are.
+  bool (*split_rows)(const SplitRowsArgs&) = nullptr;
+  void (*join_rows)(const SplitRowsArgs&) = nullptr;
 };
 
 // Each defined by kernels/<name>.cpp, the only symbol that such a unit exports; a build has those

@@ -1,12 +1,12 @@
 // Integer products on AVX2 of rows that were split: the fast form of gemm_s8, used by avx2.cpp alone.
 //
 // vpmaddubsw multiplies unsigned bytes by signed ones and adds pairs to int16, saturating. Weights become unsigned by
-// adding 128 (a flip of the top bit) and take up all of 1..255; activations stay signed. As an int16 holds 255 * 128,
+// adding 128 (a flip of the top bit) and take up all of 0..255; activations stay signed. As an int16 holds 255 * 128,
 // everything that is added up in one 16-bit lane stays exact as long as the positive activations there sum up to at
 // most 128, and the negative ones to at least -128. Activations of a row are far smaller than its largest, so most
 // sets of four fulfil that as they are, which pays for two pairs in a lane before they are widened:
 //
-//   vpmaddubsw  t = w a, pairs of step i               2 x 8 outputs by 8 inputs take
+//   vpmaddubsw  t = w a, pairs of step i               16 outputs by 8 inputs take
 //   vpmaddubsw  u = w a, pairs of step i + 1           10 operations for 256 multiply-accumulates,
 //   vpaddw      t + u                                  where avx2.cpp's chain for any row takes 16
 //   vpmaddwd    by ones, pairs to int32
@@ -44,7 +44,7 @@ struct RestPair {
 
 struct SplitRow {
   int32_t sum;    // of what stays in the row
-  int32_t pairs;  // in use
+  int32_t pairs;  // in use; an empty one follows
   RestPair* rests() { return reinterpret_cast<RestPair*>(this + 1); }
 };
 static_assert(sizeof(SplitRow) == kSplitRowHead && sizeof(RestPair) == kSplitRowPair);
@@ -56,10 +56,7 @@ inline SplitRow* split_row(void* splits, int k, int row) {
 // Where a row's rests go: a pair is open for each sign.
 class Rests {
  public:
-  Rests(SplitRow* row, int room) : row_(row), room_(room) { row_->pairs = 0; }
-  // Whether there is room for what 32 inputs may give: 32 bytes that a subtraction saturated, and 16 lanes of at most
-  // 508, which is 380 too much: two words of 128 or less for each of their two steps.
-  bool has_room() const { return row_->pairs + 32 + 16 * 4 <= room_; }
+  explicit Rests(SplitRow* row) : row_(row) { row_->pairs = 0; }
   void put(bool negative, size_t k, uint32_t word) {
     const auto offset = static_cast<uint32_t>(k / 4) * 64;
     if (RestPair*& open = open_[negative]; open != nullptr) {
@@ -74,7 +71,6 @@ class Rests {
 
  private:
   SplitRow* row_;
-  int room_;
   RestPair* open_[2] = {};
 };
 
@@ -153,23 +149,24 @@ inline __m256i split_vector(__m256i given, size_t k, int32_t zero_point, Rests& 
   return _mm256_load_si256(memory);
 }
 
-// Returns whether there was room; up to where the row was split if not.
-inline size_t split_whole_row(char* a, size_t stride, int32_t zero_point, SplitRow* row, int room) {
-  Rests rests(row, room);
+// Splits a row unless that takes more than `most` pairs: then it stops. Returns the bytes that it changed.
+inline size_t split_whole_row(char* a, size_t k, int32_t zero_point, SplitRow* row, int most) {
+  Rests rests(row);
   __m256i total = _mm256_setzero_si256();
-  for (size_t k = 0; k < stride; k += 32) {
-    if (!rests.has_room()) return k;
-    __m256i* at = reinterpret_cast<__m256i*>(a + k);
-    const __m256i x = split_vector(_mm256_load_si256(at), k, zero_point, rests);
-    _mm256_store_si256(at, x);
+  size_t at = 0;
+  for (; at < k && row->pairs <= most; at += 32) {
+    __m256i* const vector = reinterpret_cast<__m256i*>(a + at);
+    const __m256i x = split_vector(_mm256_load_si256(vector), at, zero_point, rests);
+    _mm256_store_si256(vector, x);
     total =
         _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x), _mm256_set1_epi16(1)));
   }
+  row->rests()[row->pairs] = {};
   alignas(32) int32_t sums[8];
   _mm256_store_si256(reinterpret_cast<__m256i*>(sums), total);
   row->sum = 0;
   for (const int32_t s : sums) row->sum += s;
-  return stride;
+  return at;
 }
 
 // Puts the first `split` bytes of a row together again: bytes wrap to what they were.
@@ -185,17 +182,37 @@ inline void join_row(char* a, size_t split, int32_t zero_point, SplitRow* row) {
   for (size_t i = 0; i < split; ++i) a[i] = static_cast<char>(a[i] + zero_point);
 }
 
+// The first `rows` rows.
+inline void join_rows(const SplitRowsArgs& g, int rows) {
+  for (int m = 0; m < rows; ++m) {
+    join_row(reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda, static_cast<size_t>(g.k), g.zero_point,
+             split_row(g.splits, g.k, m));
+  }
+}
+inline void join_rows(const SplitRowsArgs& g) { join_rows(g, g.m); }
+
+// A pair costs as much as a step of the loop, and a row of k inputs has k / 8 steps of two: with k / 32 pairs,
+// splitting wins a few percent still. A row may have twice that, if others have less.
+constexpr int kInputsPerPair = 32;
+// Of 32 inputs there may be 32 bytes that a subtraction saturated, and 16 lanes of at most 508, which is 380 too much:
+// two words of 128 or less for each of their two steps. 96 words are 48 pairs, or 49 of two signs; and the empty one.
+static_assert(kSplitPairsOfVector >= 49 + 1);
+
 inline bool split_rows(const SplitRowsArgs& g) {
-  const size_t k = static_cast<size_t>(g.k), stride = activation_stride(k);
-  const int room = split_row_pairs(g.k);
-  const auto row_at = [&](int m) { return reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda; };
+  const auto k = static_cast<size_t>(g.k);
+  const auto bytes_of = [&](int m) { return reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda; };
+  int left = g.m * (g.k / kInputsPerPair);
   for (int m = 0; m < g.m; ++m) {
-    memset(row_at(m) + k, g.zero_point, stride - k);  // becomes 0: a step may read past K
+    memset(bytes_of(m) + k, g.zero_point, activation_stride(k) - k);  // becomes 0: a step may read past K
     SplitRow* row = split_row(g.splits, g.k, m);
-    size_t split = split_whole_row(row_at(m), stride, g.zero_point, row, room);
-    if (split == stride) continue;
-    for (int r = m; r >= 0; --r, split = stride) join_row(row_at(r), split, g.zero_point, split_row(g.splits, g.k, r));
-    return false;
+    const int most = smaller(left, 2 * g.k / kInputsPerPair);
+    const size_t changed = split_whole_row(bytes_of(m), k, g.zero_point, row, most);
+    if (row->pairs > most) {
+      join_row(bytes_of(m), changed, g.zero_point, row);
+      join_rows(g, m);
+      return false;
+    }
+    left -= row->pairs;
   }
   return true;
 }
@@ -231,28 +248,29 @@ struct SplitEpilogue : GemmS8Epilogue {
   int k;
 };
 
-constexpr RestPair kNoRests = {};
-
 #define OCTOBERT_SPLIT_ROWS(DO) DO(0) DO(1) DO(2) DO(3)
 #define OCTOBERT_SPLIT_DECLARE(r) Vec::I c##r = epilogue.init(R > r ? r : 0, 0);
 // low0, high0, low1, high1 = the weights of two steps + 128. In asm, or g++ keeps the constant in a register, which is
 // then one too many; not a function of its own, whose results it keeps in memory.
-#define OCTOBERT_SPLIT_WEIGHTS(first, second)                                              \
-  asm("vmovdqa %[top_bits], %[high1]\n\t"                                                  \
-      "vpxor %[p0], %[high1], %[low0]\n\t"                                                 \
-      "vpxor 32+%[p0], %[high1], %[high0]\n\t"                                             \
-      "vpxor %[p1], %[high1], %[low1]\n\t"                                                 \
-      "vpxor 32+%[p1], %[high1], %[high1]"                                                 \
-      : [low0] "=&x"(low0), [high0] "=&x"(high0), [low1] "=&x"(low1), [high1] "=&x"(high1) \
-      : [top_bits] "m"(kTopBits), [p0] "m"(*reinterpret_cast<const char(*)[64]>(first)),   \
-        [p1] "m"(*reinterpret_cast<const char(*)[64]>(second)))
+#define OCTOBERT_SPLIT_WEIGHTS(first, second)                                                   \
+  asm("vmovdqa %[top_bits], %[high1]\n\t"                                                       \
+      "vpxor %[first_low], %[high1], %[low0]\n\t"                                               \
+      "vpxor %[first_high], %[high1], %[high0]\n\t"                                             \
+      "vpxor %[second_low], %[high1], %[low1]\n\t"                                              \
+      "vpxor %[second_high], %[high1], %[high1]"                                                \
+      : [low0] "=&x"(low0), [high0] "=&x"(high0), [low1] "=&x"(low1), [high1] "=&x"(high1)      \
+      : [top_bits] "m"(kTopBits), [first_low] "m"(*reinterpret_cast<const char(*)[32]>(first)), \
+        [first_high] "m"(*reinterpret_cast<const char(*)[32]>((first) + 32)),                   \
+        [second_low] "m"(*reinterpret_cast<const char(*)[32]>(second)),                         \
+        [second_high] "m"(*reinterpret_cast<const char(*)[32]>((second) + 32)))
 #define OCTOBERT_SPLIT_STEPS(r) \
   if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1, ones);
 #define OCTOBERT_SPLIT_COUNT(r)                                           \
   SplitRow* s##r = split_row(epilogue.splits, epilogue.k, R > r ? r : 0); \
-  pairs = pairs < s##r->pairs ? s##r->pairs : pairs;
+  const auto n##r = static_cast<size_t>(s##r->pairs);                     \
+  pairs = pairs < n##r ? n##r : pairs;
 #define OCTOBERT_SPLIT_RESTS(r) \
-  if constexpr (R > r) c##r = Vec::add_i(c##r, epilogue.rests(i < s##r->pairs ? s##r->rests()[i] : kNoRests));
+  if constexpr (R > r) c##r = Vec::add_i(c##r, epilogue.rests(s##r->rests()[i < n##r ? i : n##r]));
 #define OCTOBERT_SPLIT_FINISH(r) \
   if constexpr (R > r) epilogue.row(r, c##r);
 
@@ -284,10 +302,11 @@ struct SplitS8 {
       OCTOBERT_SPLIT_WEIGHTS(b, b);
       OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_STEPS)
     }
-    // All rows together, the shorter lists filled up with nothing: a loop for each row ends when no one expects it.
-    int pairs = 0;
+    // All rows together, the shorter lists going on with their empty last: a loop for each row ends when no one expects
+    // it.
+    size_t pairs = 0;
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_COUNT)
-    for (int i = 0; i < pairs; ++i) {
+    for (size_t i = 0; i < pairs; ++i) {
       OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_RESTS)
     }
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_FINISH)
