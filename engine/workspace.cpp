@@ -25,18 +25,18 @@ size_t float_stride(size_t columns) {
   return stride % 1024 == 0 ? stride + kPanelWidth : stride;
 }
 
-// Whether most of the products unpack their weights for each block of rows.
-bool unpacks_weights(const format::ModelConfig& config) {
+// Whether the products are float ones, as far as the scheme of the whole model says.
+bool multiplies_floats(const format::ModelConfig& config) {
   const auto scheme = static_cast<format::Scheme>(config.scheme);
-  return scheme == format::Scheme::kWeightOnly || scheme == format::Scheme::kWeightOnlyInt4 ||
-         scheme == format::Scheme::kCodebook;
+  return scheme == format::Scheme::kFloat || scheme == format::Scheme::kWeightOnly ||
+         scheme == format::Scheme::kWeightOnlyInt4 || scheme == format::Scheme::kCodebook;
 }
 
-// Rows whose intermediate results, the FFN's as floats and bytes, take up half of a core's L2. Where weights are
-// unpacked for each block, which for 22 rows takes a quarter as long as the product, all that a pass has: results that
-// leave the L2 cost less.
+// Rows whose intermediate results, the FFN's as floats and bytes, take up half of a core's L2. Float products take four
+// times as long, so that results may come from farther away, while float weights are four times as many bytes to
+// stream, and those that are unpacked for each block took a quarter of the time: all rows that a pass has.
 int cache_rows(const format::ModelConfig& config) {
-  if (unpacks_weights(config)) return kMaxBlockRows;
+  if (multiplies_floats(config)) return kMaxBlockRows;
   const size_t row_bytes = config.intermediate_size * (sizeof(float) + 1) + config.hidden_size * sizeof(float);
   const size_t rows = detect_cache_sizes().l2 / 2 / row_bytes;
   return static_cast<int>(std::clamp<size_t>(rows / kRowMultiple * kRowMultiple, kRowMultiple, kMaxBlockRows));
