@@ -13,7 +13,7 @@ namespace octobert::converter {
 namespace {
 
 constexpr double kDamping = 0.01;
-constexpr double kRounding = 1e-4;  // of a diagonal entry: more than floats' rounding does to eigenvalues (K * 2^-24)
+constexpr double kRounding = 1e-4;  // of an input's second moment: more than what float sums' rounding makes of it
 constexpr size_t kRowsAtOnce = 32;  // of a triangular matrix, or of weights: what a task takes
 constexpr size_t kBlock = 64;       // columns of the blocked Cholesky factorization
 
@@ -40,7 +40,7 @@ void cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
       if (!(row[i] > 0)) {
         throw Error(ErrorCode::kNumeric,
                     "calibration: the inputs of a product say too little for GPTQ (its Hessian is "
-                    "not positive definite): more texts are needed");
+                    "not positive definite): more texts are needed, or no GPTQ");
       }
       const double inverse = 1 / std::sqrt(row[i]);
       row[i] = std::sqrt(row[i]);
@@ -133,6 +133,7 @@ ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool 
   const auto k = static_cast<size_t>(hessian.inputs());
   ErrorForm form{&hessian.kernels(), k, std::vector<float>(k * k)};
   const auto factor = [&](size_t i) { return scale.empty() ? 1.0 : 1.0 / double{scale[i]}; };
+  const auto raw = [&](size_t i) { return double{hessian.values()[i * k + i]} * factor(i) * factor(i); };
   std::vector<double> mean(k);
   for (size_t i = 0; i < k && centered; ++i) mean[i] = hessian.mean(static_cast<int>(i));
   double diagonal = 0, with_means = 0;
@@ -142,10 +143,13 @@ ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool 
       form.h[i * k + j] = static_cast<float>(moment * (factor(i) * factor(j)));
     }
     diagonal += double{form.h[i * k + i]};
-    with_means += double{hessian.values()[i * k + i]} * factor(i) * factor(i);
+    with_means += raw(i);
   }
+  // Rounding is relative to each entry as it was before its mean was taken out.
   const double damping = std::max(kDamping * diagonal, kRounding * with_means) / static_cast<double>(k);
-  for (size_t i = 0; i < k; ++i) form.h[i * k + i] = static_cast<float>(double{form.h[i * k + i]} + damping);
+  for (size_t i = 0; i < k; ++i) {
+    form.h[i * k + i] = static_cast<float>(double{form.h[i * k + i]} + std::max(damping, kRounding * raw(i)));
+  }
   return form;
 }
 
