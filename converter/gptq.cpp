@@ -13,7 +13,7 @@ namespace octobert::converter {
 namespace {
 
 constexpr double kDamping = 0.01;
-constexpr double kRounding = 1e-4;  // of a diagonal entry: more than floats' rounding does to eigenvalues (K * 2^-24)
+constexpr double kRounding = 1e-4;  // of an input's second moment: more than what float sums' rounding makes of it
 constexpr size_t kRowsAtOnce = 32;  // of a triangular matrix, or of weights: what a task takes
 constexpr size_t kBlock = 64;       // columns of the blocked Cholesky factorization
 
@@ -31,6 +31,22 @@ void subtract(double* target, const double* source, double f, size_t count) {
   for (size_t i = 0; i < count; ++i) target[i] -= f * source[i];
 }
 
+// One subtract after the other for sources begin to end - 1, `stride` apart, each with its f(i): of four at a time, the
+// target is read and written once.
+template <typename Factor>
+void subtract_rows(double* target, const double* source, size_t stride, size_t begin, size_t end, size_t count,
+                   const Factor& f) {
+  size_t i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const double f0 = f(i), f1 = f(i + 1), f2 = f(i + 2), f3 = f(i + 3);
+    const double *s0 = source + i * stride, *s1 = s0 + stride, *s2 = s1 + stride, *s3 = s2 + stride;
+    for (size_t c = 0; c < count; ++c) {
+      target[c] = (((target[c] - f0 * s0[c]) - f1 * s1[c]) - f2 * s2[c]) - f3 * s3[c];
+    }
+  }
+  for (; i < end; ++i) subtract(target, source + i * stride, f(i), count);
+}
+
 // a = U^T U in place, U upper triangular (row-major), right-looking; what is below the diagonal is not touched.
 void cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
   for (size_t block = 0; block < k; block += kBlock) {
@@ -40,7 +56,7 @@ void cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
       if (!(row[i] > 0)) {
         throw Error(ErrorCode::kNumeric,
                     "calibration: the inputs of a product say too little for GPTQ (its Hessian is "
-                    "not positive definite): more texts are needed");
+                    "not positive definite): more texts are needed, or no GPTQ");
       }
       const double inverse = 1 / std::sqrt(row[i]);
       row[i] = std::sqrt(row[i]);
@@ -48,9 +64,9 @@ void cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
       for (size_t r = i + 1; r < block_end; ++r) subtract(a.data() + r * k + r, row + r, row[r], k - r);
     }
     for_each_block(executor, block_end, k, kRowsAtOnce, [&](size_t first, size_t last) {
-      for (size_t i = block; i < block_end; ++i) {
-        const double* row = a.data() + i * k;
-        for (size_t r = first; r < last; ++r) subtract(a.data() + r * k + r, row + r, row[r], k - r);
+      for (size_t r = first; r < last; ++r) {
+        subtract_rows(a.data() + r * k + r, a.data() + r, k, block, block_end, k - r,
+                      [&](size_t i) { return a[i * k + r]; });
       }
     });
   }
@@ -64,7 +80,8 @@ std::vector<double> inverse_upper(Executor& executor, const std::vector<double>&
     for (size_t i = last; i-- > 0;) {
       double* row = v.data() + i * k;
       if (i >= first) row[i] = 1;
-      for (size_t j = i + 1; j < last; ++j) subtract(row + first, v.data() + j * k + first, u[i * k + j], last - first);
+      subtract_rows(row + first, v.data() + first, k, i + 1, last, last - first,
+                    [&](size_t j) { return u[i * k + j]; });
       const double inverse = 1 / u[i * k + i];
       for (size_t c = first; c < last; ++c) row[c] *= inverse;
     }
@@ -133,6 +150,7 @@ ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool 
   const auto k = static_cast<size_t>(hessian.inputs());
   ErrorForm form{&hessian.kernels(), k, std::vector<float>(k * k)};
   const auto factor = [&](size_t i) { return scale.empty() ? 1.0 : 1.0 / double{scale[i]}; };
+  const auto raw = [&](size_t i) { return double{hessian.values()[i * k + i]} * factor(i) * factor(i); };
   std::vector<double> mean(k);
   for (size_t i = 0; i < k && centered; ++i) mean[i] = hessian.mean(static_cast<int>(i));
   double diagonal = 0, with_means = 0;
@@ -142,10 +160,13 @@ ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool 
       form.h[i * k + j] = static_cast<float>(moment * (factor(i) * factor(j)));
     }
     diagonal += double{form.h[i * k + i]};
-    with_means += double{hessian.values()[i * k + i]} * factor(i) * factor(i);
+    with_means += raw(i);
   }
+  // Rounding is relative to each entry as it was before its mean was taken out.
   const double damping = std::max(kDamping * diagonal, kRounding * with_means) / static_cast<double>(k);
-  for (size_t i = 0; i < k; ++i) form.h[i * k + i] = static_cast<float>(double{form.h[i * k + i]} + damping);
+  for (size_t i = 0; i < k; ++i) {
+    form.h[i * k + i] = static_cast<float>(double{form.h[i * k + i]} + std::max(damping, kRounding * raw(i)));
+  }
   return form;
 }
 

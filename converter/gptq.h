@@ -45,10 +45,10 @@ struct ErrorForm {
   size_t k;
   std::vector<float> h;  // [K][K], symmetric
 };
-// damping: 0.01 of the mean of the diagonal (arXiv:2210.17323, section 3.3, step 3) is added to it, or, if inputs
-// hardly differ from their mean, as much as rounding may have made of theirs. scale: [K] or empty: of inputs x[k] /
-// scale[k]. centered: of x less its mean, which is what remains if the bias then takes up the error at the mean (bias
-// correction).
+// damping: 0.01 of the mean of the diagonal (arXiv:2210.17323, section 3.3, step 3) is added to it, or, to the entry of
+// an input that hardly differs from its mean, as much as rounding may have made of it. scale: [K] or empty: of inputs
+// x[k] / scale[k]. centered: of x less its mean, which is what remains if the bias then takes up the error at the mean
+// (bias correction).
 ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool centered);
 
 // The upper triangle U of the Cholesky factor of H^-1 = U^T U, in the order `order` of the inputs, which

@@ -121,7 +121,6 @@ PackedLinear pack_linear(Executor& executor, format::Scheme scheme, int group_si
     spec.smooth_dynamic = recipe->smooth_dynamic;
     spec.inverse = recipe->inverse ? &*recipe->inverse : nullptr;
     spec.form = recipe->form ? &*recipe->form : nullptr;
-    spec.importance = recipe->importance;
     spec.input_mean = recipe->input_mean;
   }
   return {executor, spec, floats.weight, floats.bias, floats.n, floats.k};

@@ -95,11 +95,15 @@ void round_all(Executor& executor, const PackSpec& spec, std::span<const float> 
       stored);
 }
 
-// How much an error of each input's weights counts, of the inputs as they are; empty: equally.
+// How much an error of each input's weights counts, of the inputs as they are: the form's diagonal; empty: equally.
 std::vector<float> input_importance(const PackSpec& spec) {
-  std::vector<float> importance(spec.importance.begin(), spec.importance.end());
-  for (size_t c = 0; c < importance.size() && !spec.smooth.empty(); ++c)
-    importance[c] *= spec.smooth[c] * spec.smooth[c];
+  if (spec.form == nullptr) return {};
+  const size_t k = spec.form->k;
+  std::vector<float> importance(k);
+  for (size_t c = 0; c < k; ++c) {
+    const float square = spec.smooth.empty() ? 1.0f : spec.smooth[c] * spec.smooth[c];
+    importance[c] = spec.form->h[c * k + c] * square;
+  }
   return importance;
 }
 

@@ -51,7 +51,6 @@ struct PackSpec {
   bool smooth_dynamic = true;                 // false: kDynamic's are not
   const ErrorForm* form = nullptr;            // of the inputs divided by `smooth`: GPTQ, then descent
   const InverseFactor* inverse = nullptr;     // its; both or none
-  std::span<const float> importance{};        // [k]: the form's diagonal
   std::span<const double> input_mean{};       // [k] of the inputs: bias correction
   const GivenInt8* given = nullptr;           // what int8 schemes store instead of quantizing
 };

@@ -62,7 +62,6 @@ ProductRecipe product_recipe(Executor& executor, const Site& site, const Calibra
   if (by_error) {
     recipe.form = error_form(*site.hessian, scale, settings.bias_correction);
     recipe.inverse = inverse_factor(executor, *recipe.form);
-    for (size_t c = 0; c < k; ++c) recipe.importance.push_back(recipe.form->h[c * k + c]);
   }
   return recipe;
 }

@@ -21,7 +21,6 @@ struct ProductRecipe {
   std::vector<StaticInput> static_inputs;  // `smooth` included: one, or one for each of query, key and value
   std::optional<ErrorForm> form;           // of the inputs divided by `smooth`
   std::optional<InverseFactor> inverse;    // its
-  std::vector<float> importance;           // [k]: the diagonal of `form`; empty if not known
   std::vector<double> input_mean;  // [k], of the inputs themselves, weighted as `form`; empty: no bias correction
 };
 

@@ -61,14 +61,16 @@ std::string metric_change(const ReportMetric& metric) {
 
 bool is_time(const ReportMetric& metric) { return metric.unit == ReportMetric::Unit::kMilliseconds; }
 
-// Of one measure on several texts the worst: the lowest share, the largest of other numbers.
+// Of one measure on several texts the worst: the lowest share, the largest of other numbers; of how the model differs
+// from the float model, where that is known of both.
 struct MetricTile {
   const ReportMetric* metric;
   size_t texts = 1;
   void add(const ReportMetric& other) {
     ++texts;
-    const bool lower = *other.model < *metric->model;
-    if (lower == (metric->unit == ReportMetric::Unit::kShare)) metric = &other;
+    double more = *other.model - *metric->model;
+    if (other.reference && metric->reference) more -= *other.reference - *metric->reference;
+    if (metric->unit == ReportMetric::Unit::kShare ? more < 0 : more > 0) metric = &other;
   }
 };
 

@@ -192,5 +192,25 @@ TEST(ErrorForm, WeightedAndWithoutTheMean) {
   for (size_t i = 0; i < kInputs; ++i) EXPECT_NEAR(hessian.mean(static_cast<int>(i)), mean[i], 1e-12);
 }
 
+// What rounding makes of a large constant's moment about its mean, which is 0, may be more than all other moments.
+TEST(ErrorForm, AConstantInputAmongNormalOnes) {
+  constexpr size_t kInputs = 256, kRows = 512, kBatches = 16, kConstant = 100;
+  ThreadPool pool(1);
+  Hessian hessian(kScalarTable, kInputs);
+  for (uint32_t batch = 0; batch < kBatches; ++batch) {
+    std::vector<float> x = normal_values(kRows * kInputs, 20 + batch);
+    for (size_t row = 0; row < kRows; ++row) x[row * kInputs + kConstant] = 1000.1f;
+    hessian.add(pool, x.data(), std::vector<float>(kRows, 1.0f), kInputs);
+  }
+  std::vector<float> scale(kInputs, 1.0f);
+  for (const float divisor : {1.0f, 50.0f}) {
+    scale[kConstant] = divisor;
+    const ErrorForm form = error_form(hessian, scale, true);
+    const double second = kRows * kBatches * 1000.1 * 1000.1 / divisor / divisor;
+    EXPECT_NEAR(form.h[kConstant * (kInputs + 1)] / second, 1e-4, 0.5e-4);
+    EXPECT_NO_THROW(inverse_factor(pool, form));
+  }
+}
+
 }  // namespace
 }  // namespace octobert::converter

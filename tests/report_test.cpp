@@ -116,6 +116,19 @@ TEST(ReportHtml, OfSeveralTextsTheTileShowsTheWorst) {
   EXPECT_NE(tiles.find("0.004</p><p class=\"why\">chats.txt, the worst of 2<"), std::string::npos) << tiles;
 }
 
+TEST(ReportHtml, TheWorstIsTheLargestLossWhereThereIsAFloatModel) {
+  using Unit = ReportMetric::Unit;
+  ReportData data;
+  data.metrics = {{"hard.tsv", "F1", 0.60, 0.61, Unit::kShare, ""},
+                  {"easy.tsv", "F1", 0.95, 0.90, Unit::kShare, ""},
+                  {"middling.tsv", "F1", 0.80, 0.79, Unit::kShare, ""}};
+  const std::string tiles = part_of(report_html(data), "<ul class=\"tiles\">", "</ul>");
+  EXPECT_EQ(count(tiles, "<li>"), 1u);
+  EXPECT_NE(tiles.find("90.000 %</p><p class=\"why\">easy.tsv, the worst of 3: float model 95.000 %"),
+            std::string::npos)
+      << tiles;
+}
+
 TEST(ReportHtml, TimesAreNoAccuracy) {
   using Unit = ReportMetric::Unit;
   ReportData data;
