@@ -248,8 +248,11 @@ struct SplitEpilogue : GemmS8Epilogue {
   int k;
 };
 
+// What stands for rows that a tile does not have.
+constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
+
 #define OCTOBERT_SPLIT_ROWS(DO) DO(0) DO(1) DO(2) DO(3)
-#define OCTOBERT_SPLIT_DECLARE(r) Vec::I c##r = epilogue.init(R > r ? r : 0, 0);
+#define OCTOBERT_SPLIT_DECLARE(r) Vec::I c##r = epilogue.init(row_or_first(r, R), 0);
 // low0, high0, low1, high1 = the weights of two steps + 128. In asm, or g++ keeps the constant in a register, which is
 // then one too many; not a function of its own, whose results it keeps in memory.
 #define OCTOBERT_SPLIT_WEIGHTS(first, second)                                                   \
@@ -265,9 +268,9 @@ struct SplitEpilogue : GemmS8Epilogue {
         [second_high] "m"(*reinterpret_cast<const char(*)[32]>((second) + 32)))
 #define OCTOBERT_SPLIT_STEPS(r) \
   if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1, ones);
-#define OCTOBERT_SPLIT_COUNT(r)                                           \
-  SplitRow* s##r = split_row(epilogue.splits, epilogue.k, R > r ? r : 0); \
-  const auto n##r = static_cast<size_t>(s##r->pairs);                     \
+#define OCTOBERT_SPLIT_COUNT(r)                                                \
+  SplitRow* s##r = split_row(epilogue.splits, epilogue.k, row_or_first(r, R)); \
+  const auto n##r = static_cast<size_t>(s##r->pairs);                          \
   pairs = pairs < n##r ? n##r : pairs;
 #define OCTOBERT_SPLIT_RESTS(r) \
   if constexpr (R > r) c##r = Vec::add_i(c##r, epilogue.rests(s##r->rests()[i < n##r ? i : n##r]));
