@@ -25,8 +25,6 @@
 namespace octobert {
 namespace {
 
-alignas(32) constexpr int16_t kOnes16[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-
 alignas(32) constexpr uint32_t kTopBits[8] = {0x80808080u, 0x80808080u, 0x80808080u, 0x80808080u,
                                               0x80808080u, 0x80808080u, 0x80808080u, 0x80808080u};
 
