@@ -110,7 +110,7 @@ void add_weight_options(CLI::App& command, ConvertFlags& flags) {
                           ->type_name("4|8");
   command
       .add_option("--group-size", flags.options.group_size,
-                  "With 4 bits: inputs that share a scale, a multiple of 8 (default 32)")
+                  "With 4 bits: inputs that share a scale, a multiple of 8 (default 16)")
       ->needs(bits)
       ->type_name("N");
   command.add_flag("--codebook", flags.codebook, "With 4 bits: 16 values a matrix instead of equal steps")->needs(bits);

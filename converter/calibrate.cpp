@@ -118,6 +118,17 @@ Places prepare(const Engine& model, bool with_hessians, Calibration& calibration
   return places;
 }
 
+// An intermediate result, kept until the logits say what each of its rows counts.
+struct KeptRows {
+  std::vector<float> data;  // [rows][stride]
+  size_t stride = 0;
+
+  void assign(const Intermediate& result, size_t rows) {
+    stride = result.stride;
+    data.assign(result.data, result.data + rows * stride);
+  }
+};
+
 // How much an error at each token counts: 1 - sum over labels of p^2, the trace of diag(p) - p p^T, and some more. An
 // error d of a token's logits makes a divergence of its labels of d^T (diag(p) - p p^T) d / 2, but for terms of third
 // order (the Fisher information: Martens 2014, arXiv:1412.1193), so a token whose label is certain bears more. What is
@@ -195,18 +206,18 @@ EncodedTexts encode_samples(const Engine& model, CalibrationTexts& texts, size_t
 
 Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool with_hessians,
                       const std::function<void(size_t done, size_t total)>& progress) {
-  constexpr size_t kTokensAtOnce = 1024;  // an observed batch is not split: its size is the memory that it takes
+  constexpr size_t kTokensAtOnce = 512;  // an observed batch is not split: its size is the memory that it takes
   Calibration calibration;
   const Places places = prepare(float_model, with_hessians, calibration);
   Executor& executor = EngineAccess::executor(float_model);
   std::vector<int32_t> offsets;
-  std::vector<float> weight;
+  std::unordered_map<Site*, KeptRows> kept;
   const Observer observer = [&](const Intermediate& result) {
     const auto place = places.find(std::string(result.name));
     if (place == places.end()) return;
-    place->second->statistics.add(executor, result.data, result.stride, offsets);
-    if (!place->second->hessian) return;
-    place->second->hessian->add(executor, result.data, weight, result.stride);
+    Site& site = *place->second;
+    site.statistics.add(executor, result.data, result.stride, offsets);
+    if (site.hessian) kept[&site].assign(result, static_cast<size_t>(offsets.back()));
   };
   RunContext run;
   run.observer = &observer;
@@ -222,11 +233,9 @@ Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool
     const auto count = static_cast<size_t>(offsets.back());
     logits.resize(count * labels);
     const auto ids = std::span(texts.ids).subspan(static_cast<size_t>(all[begin]), count);
-    if (with_hessians) {
-      EngineAccess::logits(float_model, {ids, {}, offsets}, logits, state, {});
-      weight = token_weights(EngineAccess::kernels(float_model), logits, labels);
-    }
     EngineAccess::logits(float_model, {ids, {}, offsets}, logits, state, run);
+    const std::vector<float> weight = token_weights(EngineAccess::kernels(float_model), logits, labels);
+    for (const auto& [site, rows] : kept) site->hessian->add(executor, rows.data.data(), weight, rows.stride);
     for (size_t i = begin; i < end; ++i) {
       calibration.longest = std::max(calibration.longest, static_cast<size_t>(all[i + 1] - all[i]));
     }

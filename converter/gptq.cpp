@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "converter/triangular.h"
 #include "engine/parallel.h"
 #include "kernels/layout.h"
 #include "kernels/pack.h"
@@ -14,8 +15,7 @@ namespace {
 
 constexpr double kDamping = 0.01;
 constexpr double kRounding = 1e-4;  // of an input's second moment: more than what float sums' rounding makes of it
-constexpr size_t kRowsAtOnce = 32;  // of a triangular matrix, or of weights: what a task takes
-constexpr size_t kBlock = 64;       // columns of the blocked Cholesky factorization
+constexpr size_t kRowsAtOnce = 32;  // of weights: what a task takes
 
 template <typename Body>
 void for_each_block(Executor& executor, size_t begin, size_t end, size_t step, const Body& body) {
@@ -24,69 +24,6 @@ void for_each_block(Executor& executor, size_t begin, size_t end, size_t step, c
     const size_t first = begin + static_cast<size_t>(i) * step;
     body(first, std::min(first + step, end));
   });
-}
-
-// target[i] -= f * source[i]: no chain of additions, so that compilers may use vectors and the bits stay.
-void subtract(double* target, const double* source, double f, size_t count) {
-  for (size_t i = 0; i < count; ++i) target[i] -= f * source[i];
-}
-
-// One subtract after the other for sources begin to end - 1, `stride` apart, each with its f(i): of four at a time, the
-// target is read and written once.
-template <typename Factor>
-void subtract_rows(double* target, const double* source, size_t stride, size_t begin, size_t end, size_t count,
-                   const Factor& f) {
-  size_t i = begin;
-  for (; i + 4 <= end; i += 4) {
-    const double f0 = f(i), f1 = f(i + 1), f2 = f(i + 2), f3 = f(i + 3);
-    const double *s0 = source + i * stride, *s1 = s0 + stride, *s2 = s1 + stride, *s3 = s2 + stride;
-    for (size_t c = 0; c < count; ++c) {
-      target[c] = (((target[c] - f0 * s0[c]) - f1 * s1[c]) - f2 * s2[c]) - f3 * s3[c];
-    }
-  }
-  for (; i < end; ++i) subtract(target, source + i * stride, f(i), count);
-}
-
-// a = U^T U in place, U upper triangular (row-major), right-looking; what is below the diagonal is not touched.
-void cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
-  for (size_t block = 0; block < k; block += kBlock) {
-    const size_t block_end = std::min(block + kBlock, k);
-    for (size_t i = block; i < block_end; ++i) {
-      double* row = a.data() + i * k;
-      if (!(row[i] > 0)) {
-        throw Error(ErrorCode::kNumeric,
-                    "calibration: the inputs of a product say too little for GPTQ (its Hessian is "
-                    "not positive definite): more texts are needed, or no GPTQ");
-      }
-      const double inverse = 1 / std::sqrt(row[i]);
-      row[i] = std::sqrt(row[i]);
-      for (size_t j = i + 1; j < k; ++j) row[j] *= inverse;
-      for (size_t r = i + 1; r < block_end; ++r) subtract(a.data() + r * k + r, row + r, row[r], k - r);
-    }
-    for_each_block(executor, block_end, k, kRowsAtOnce, [&](size_t first, size_t last) {
-      for (size_t r = first; r < last; ++r) {
-        subtract_rows(a.data() + r * k + r, a.data() + r, k, block, block_end, k - r,
-                      [&](size_t i) { return a[i * k + r]; });
-      }
-    });
-  }
-}
-
-// The inverse V of an upper triangular U: V's row i is (e_i - sum over j > i of U[i][j] V's row j) / U[i][i], from the
-// last row up. Columns are independent: each task has some.
-std::vector<double> inverse_upper(Executor& executor, const std::vector<double>& u, size_t k) {
-  std::vector<double> v(k * k);
-  for_each_block(executor, 0, k, kBlock, [&](size_t first, size_t last) {
-    for (size_t i = last; i-- > 0;) {
-      double* row = v.data() + i * k;
-      if (i >= first) row[i] = 1;
-      subtract_rows(row + first, v.data() + first, k, i + 1, last, last - first,
-                    [&](size_t j) { return u[i * k + j]; });
-      const double inverse = 1 / u[i * k + i];
-      for (size_t c = first; c < last; ++c) row[c] *= inverse;
-    }
-  });
-  return v;
 }
 
 // Room for `count` floats, kept for the next call.
@@ -123,7 +60,7 @@ void Hessian::add(Executor& executor, const float* data, std::span<const float> 
     pack_f32(transposed + first * rows, last - first, rows,
              packed + first / kPanelWidth * packed_f32_panel_floats(rows));
   });
-  for_each_block(executor, 0, k, 2 * kPanelWidth, [&](size_t first, size_t last) {
+  for_each_block(executor, 0, k, 3 * kPanelWidth, [&](size_t first, size_t last) {
     // Columns [first, last) of the rows up to their end: the upper triangle.
     kernels_->gemm_f32({.a = transposed,
                         .lda = rows,
@@ -140,7 +77,6 @@ void Hessian::add(Executor& executor, const float* data, std::span<const float> 
     for (size_t i = 0; i < last; ++i) {
       for (size_t j = std::max(first, i); j < last; ++j) {
         sum_[i * k + j] += product[i * padded_outputs(k) + j];
-        sum_[j * k + i] = sum_[i * k + j];
       }
     }
   });
@@ -150,13 +86,13 @@ ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool 
   const auto k = static_cast<size_t>(hessian.inputs());
   ErrorForm form{&hessian.kernels(), k, std::vector<float>(k * k)};
   const auto factor = [&](size_t i) { return scale.empty() ? 1.0 : 1.0 / double{scale[i]}; };
-  const auto raw = [&](size_t i) { return double{hessian.values()[i * k + i]} * factor(i) * factor(i); };
+  const auto raw = [&](size_t i) { return hessian.moment(i, i) * factor(i) * factor(i); };
   std::vector<double> mean(k);
   for (size_t i = 0; i < k && centered; ++i) mean[i] = hessian.mean(static_cast<int>(i));
   double diagonal = 0, with_means = 0;
   for (size_t i = 0; i < k; ++i) {
     for (size_t j = 0; j < k; ++j) {
-      const double moment = double{hessian.values()[i * k + j]} - hessian.total() * mean[i] * mean[j];
+      const double moment = hessian.moment(i, j) - hessian.total() * mean[i] * mean[j];
       form.h[i * k + j] = static_cast<float>(moment * (factor(i) * factor(j)));
     }
     diagonal += double{form.h[i * k + i]};
@@ -187,7 +123,11 @@ InverseFactor inverse_factor(Executor& executor, const ErrorForm& form) {
   for (size_t i = 0; i < k; ++i) {
     for (size_t j = i; j < k; ++j) a[i * k + j] = entry(reversed(i), reversed(j));
   }
-  cholesky_upper(executor, a, k);
+  if (!cholesky_upper(executor, a, k)) {
+    throw Error(ErrorCode::kNumeric,
+                "calibration: the inputs of a product say too little for GPTQ (its Hessian is not positive definite): "
+                "more texts are needed, or no GPTQ");
+  }
   const std::vector<double> inverse = inverse_upper(executor, a, k);
   result.factor.resize(k * k);
   for (size_t i = 0; i < k; ++i) {
@@ -204,13 +144,28 @@ void gptq_round(Executor& executor, const InverseFactor& inverse, const float* w
     for (size_t n = first; n < last; ++n) {
       for (size_t i = 0; i < k; ++i) left[(n - first) * k + i] = w[n * k + static_cast<size_t>(inverse.order[i])];
     }
-    for (size_t i = 0; i < k; ++i) {
-      const double* factor = inverse.factor.data() + i * k;
+    std::vector<double> error((last - first) * kTriangularBlock);  // of the block's weights, by row
+    for (size_t begin = 0; begin < k; begin += kTriangularBlock) {
+      const size_t end = std::min(begin + kTriangularBlock, k);
       for (size_t n = first; n < last; ++n) {
         double* row = left.data() + (n - first) * k;
-        const double error = (row[i] - round(n, static_cast<size_t>(inverse.order[i]), row[i])) / factor[i];
-        subtract(row + i + 1, factor + i + 1, error, k - i - 1);
+        for (size_t i = begin; i < end; ++i) {
+          const double* factor = inverse.factor.data() + i * k;
+          const double e = (row[i] - round(n, static_cast<size_t>(inverse.order[i]), row[i])) / factor[i];
+          for (size_t j = i + 1; j < end; ++j) row[j] -= e * factor[j];
+          error[(n - first) * kTriangularBlock + i - begin] = e;
+        }
       }
+      subtract_product({.target = left.data() + end,
+                        .target_stride = k,
+                        .factor = error.data(),
+                        .factor_row = kTriangularBlock,
+                        .factor_column = 1,
+                        .source = inverse.factor.data() + begin * k + end,
+                        .source_stride = k,
+                        .rows = last - first,
+                        .inner = end - begin,
+                        .columns = k - end});
     }
   });
 }

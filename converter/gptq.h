@@ -3,6 +3,7 @@
 #ifndef OCTOBERT_CONVERTER_GPTQ_H_
 #define OCTOBERT_CONVERTER_GPTQ_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <span>
@@ -26,14 +27,15 @@ class Hessian {
   // data: [rows][stride], inputs() columns; weight: [rows], positive. Sums are made by the kernels' float product,
   // which has one order.
   void add(Executor& executor, const float* data, std::span<const float> weight, size_t stride);
-  std::span<const float> values() const { return sum_; }  // [K][K], symmetric
-  double total() const { return total_; }                 // of the weights
+  // Of inputs i and j.
+  double moment(size_t i, size_t j) const { return sum_[std::min(i, j) * static_cast<size_t>(k_) + std::max(i, j)]; }
+  double total() const { return total_; }  // of the weights
   double mean(int input) const { return first_[static_cast<size_t>(input)] / total_; }
 
  private:
   const KernelTable* kernels_;
   int k_;
-  std::vector<float> sum_;
+  std::vector<float> sum_;  // [K][K], the upper triangle
   std::vector<double> first_;
   double total_ = 0;
   AlignedBuffer transposed_, packed_, product_;
@@ -65,7 +67,7 @@ InverseFactor inverse_factor(Executor& executor, const ErrorForm& form);
 using RoundWeight = std::function<double(size_t n, size_t k, double w)>;
 
 // Algorithm 1 of arXiv:2210.17323 on the rows of w [n][K]: input by input, each one's rounding error is spread over
-// those that are not rounded yet. (The algorithm's blocks of columns change the order of work and not its result.)
+// those that are not rounded yet, by blocks of inputs, which change the order of the work and not its result.
 void gptq_round(Executor& executor, const InverseFactor& inverse, const float* w, size_t rows,
                 const RoundWeight& round);
 

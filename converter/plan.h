@@ -13,7 +13,7 @@ namespace octobert::converter {
 
 struct LayerPlan {
   format::Scheme qkv, attention, attention_output, ffn1, ffn2;  // attention: its two products, scores and context
-  int group_size = 32;                                          // of those that are weight-only-int4
+  int group_size = kDefaultGroupSize;                           // of those that are weight-only-int4
 };
 
 struct Plan {
@@ -21,7 +21,7 @@ struct Plan {
   bool int8_words;  // word embeddings as int8 with a scale a row
   std::vector<LayerPlan> layers;
   format::Scheme classifier;
-  int group_size = 32;
+  int group_size = kDefaultGroupSize;
 
   // The scheme of the product that reads layer `index`'s output.
   format::Scheme after_layer(size_t index) const {
@@ -34,7 +34,7 @@ struct Plan {
 
 // A scheme's name (policy.h, parse_scheme) for every product. Attention's two, which have no weights, are then static,
 // dynamic or float; the classifier stays float. Throws Error(kInvalidInput).
-Plan make_plan(const std::string& scheme, uint32_t layer_count, int group_size = 32);
+Plan make_plan(const std::string& scheme, uint32_t layer_count, int group_size = kDefaultGroupSize);
 
 // Throws Error(kInvalidInput) for a product that the model does not have, or that has no scheme; for scores and
 // context that differ, or that are to be weight-only. source: the policy's file, for such errors.

@@ -3,7 +3,7 @@
 //
 //   {"format": 1,
 //    "default": "dynamic",                         optional: of the products that are not named
-//    "group_size": 32,                             optional: of weight-only-int4
+//    "group_size": 16,                             optional: of weight-only-int4
 //    "products": {"layer.0.qkv": "static", "layer.0.scores": "static", ..., "classifier": "float"},
 //    "calibration": {"texts": "builtin" or a SHA-256, "samples": 512, "observer": "mse",
 //                    "smooth_quant": 0.5 or "by product",
@@ -23,6 +23,7 @@
 
 #include "converter/settings.h"
 #include "engine/format.h"
+#include "octobert/converter.h"
 
 namespace octobert::converter {
 
@@ -31,7 +32,7 @@ inline constexpr std::string_view kSmoothByProduct = "by product";
 
 struct Policy {
   std::optional<format::Scheme> default_scheme;
-  int group_size = 32;
+  int group_size = kDefaultGroupSize;
   std::map<std::string, format::Scheme> products;  // "layer.N.{qkv,scores,context,attention_output,ffn1,ffn2}", ...
   std::optional<CalibrationSettings> calibration;
   std::string calibration_texts;                   // as CalibrationTexts::source; empty: not said

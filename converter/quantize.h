@@ -13,6 +13,7 @@
 #include "engine/aligned_buffer.h"
 #include "engine/format.h"
 #include "engine/model.h"
+#include "octobert/converter.h"
 #include "octobert/thread_pool.h"
 
 namespace octobert::converter {
@@ -45,7 +46,7 @@ struct StaticInput {
 // How weights are to be stored. What is null or empty is not done.
 struct PackSpec {
   format::Scheme scheme = format::Scheme::kFloat;
-  int group_size = 32;                        // kWeightOnlyInt4: inputs that share a scale, a multiple of 8
+  int group_size = kDefaultGroupSize;         // kWeightOnlyInt4: inputs that share a scale, a multiple of 8
   const StaticInput* static_input = nullptr;  // kStatic: needed
   std::span<const float> smooth{};            // [k]: inputs are divided by it (kDynamic) or seen so (all: GPTQ)
   bool smooth_dynamic = true;                 // false: kDynamic's are not

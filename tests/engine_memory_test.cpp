@@ -90,10 +90,12 @@ TEST(EngineMemory, ResidentMemoryIsFlatOverCallsOfRandomLengths) {
     const RandomBatch& b = batches[i % batches.size()];
     engine.logits(b.batch(), std::span(logits).first(b.ids.size() * tiny.spec().labels), workspace);
   };
-  for (size_t i = 0; i < 100; ++i) call(i);
+  // Every batch once or twice: each lays the workspace out in its own way, and either worker may come first, so that
+  // the last of its pages is touched late.
+  for (size_t i = 0; i < 2 * batches.size(); ++i) call(i);
   const size_t before = resident_bytes();
   for (size_t i = 0; i < 10000; ++i) call(i);
-  EXPECT_LE(resident_bytes(), before + (size_t{512} << 10));
+  EXPECT_LE(resident_bytes(), before + (size_t{256} << 10));
 }
 
 TEST(EngineMemory, OpeningTouchesNoWeights) {

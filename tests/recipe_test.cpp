@@ -26,7 +26,7 @@ using test::holds;
 
 // ---- products: floats in, and what the packed weights give ----
 
-constexpr size_t kInputs = 48, kOutputs = 24, kRows = 600;
+constexpr size_t kInputs = 80, kOutputs = 24, kRows = 600;
 
 LinearFloats random_linear(uint32_t seed) {
   LinearFloats linear;
