@@ -114,11 +114,32 @@ void TuneSearch::trim(size_t max_trials) {
   }
 }
 
+Choice TuneSearch::uniform(format::Scheme scheme) const {
+  Choice choice;
+  for (const TuneUnit& unit : units_) {
+    const auto has = [scheme](const TuneOption& option) { return option.scheme == scheme; };
+    const auto found = std::find_if(unit.options.begin(), unit.options.end() - 1, has);
+    choice.push_back(static_cast<size_t>(found - unit.options.begin()));
+  }
+  return choice;
+}
+
+double TuneSearch::seconds(const Choice& choice) const {
+  double sum = 0;
+  for (size_t unit = 0; unit < choice.size(); ++unit) sum += units_[unit].options[choice[unit]].seconds;
+  return sum;
+}
+
 bool TuneSearch::run(size_t max_trials) {
   const size_t moves = fewest_moves();
   if (moves <= order_.size()) {
     choice_ = after(moves);
     trim(max_trials);
+    for (const format::Scheme scheme :
+         {format::Scheme::kDynamic, format::Scheme::kWeightOnly, format::Scheme::kFloat}) {
+      Choice all = uniform(scheme);
+      if (seconds(all) < seconds(choice_) && measure(all).holds) choice_ = std::move(all);
+    }
     return true;
   }
   for (const auto& [choice, verdict] : measured_) {
@@ -145,10 +166,12 @@ void TuneSearch::choose(Choice choice) {
 
 std::vector<TuneMove> TuneSearch::rollbacks() const {
   std::vector<TuneMove> moves;
-  for (const TuneMove& move : order_) {
-    const bool listed = std::any_of(moves.begin(), moves.end(), [&](const TuneMove& m) { return m.unit == move.unit; });
-    if (!listed && choice_[move.unit] != 0) moves.push_back({move.unit, 0, choice_[move.unit]});
-  }
+  const auto add = [&](size_t unit) {
+    const bool listed = std::any_of(moves.begin(), moves.end(), [&](const TuneMove& m) { return m.unit == unit; });
+    if (!listed && choice_[unit] != 0) moves.push_back({unit, 0, choice_[unit]});
+  };
+  for (const TuneMove& move : order_) add(move.unit);
+  for (size_t unit = 0; unit < units_.size(); ++unit) add(unit);  // whose option no move leads to
   return moves;
 }
 

@@ -61,8 +61,8 @@ class TuneSearch {
   TuneSearch(std::vector<TuneUnit> units, Measure measure);
 
   // The number of moves is doubled until the budget holds, then halved between the last two; from there each unit that
-  // was rolled back is tried in faster options, the most seconds first, at most `max_trials` of them.
-  // Returns whether the budget holds for choice().
+  // was rolled back is tried in faster options, the most seconds first, at most `max_trials` of them. One scheme for
+  // all, where that is faster than what was found, is measured too: harms don't add up exactly. Returns whether the budget holds for choice().
   bool run(size_t max_trials);
   // One more move that removes harm from choice(): false if there is none. For a budget that does not hold elsewhere.
   bool roll_back_further();
@@ -82,6 +82,9 @@ class TuneSearch {
   const Verdict& measure(const Choice& choice);
   size_t fewest_moves();
   void trim(size_t max_trials);
+  // Each unit's option of that scheme; its last one if it has none.
+  Choice uniform(format::Scheme scheme) const;
+  double seconds(const Choice& choice) const;
 
   std::vector<TuneUnit> units_;
   Measure measure_;

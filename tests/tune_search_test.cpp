@@ -150,6 +150,23 @@ TEST(TuneSearch, NoUnitOfTheResultCouldBeFaster) {
   }
 }
 
+TEST(TuneSearch, OneSchemeForAllIsTakenWhereItIsFaster) {
+  // Alone, every product is as bad in dynamic as in static, so that rolling back goes to floats; together they are not.
+  const std::vector<TuneUnit> units = {unit("a", 1, 1, 1), unit("b", 1, 1, 1), unit("c", 1, 1, 1)};
+  TuneSearch search(units, [](const Choice& choice) {
+    const bool holds = choice == Choice{1, 1, 1} || choice == Choice{3, 3, 3};
+    return Verdict{holds, holds ? 0.0 : -1.0};
+  });
+  EXPECT_TRUE(search.run(10));
+  EXPECT_EQ(search.choice(), (Choice{1, 1, 1}));
+  const std::vector<TuneMove> rollbacks = search.rollbacks();
+  ASSERT_EQ(rollbacks.size(), 3U);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(rollbacks[i].unit, i);
+    EXPECT_EQ(rollbacks[i].to, 1U);
+  }
+}
+
 TEST(TuneSearch, ABudgetThatCannotBeMetNamesTheBest) {
   AddingModel model{{unit("a", 1, 0.5, 0.1), unit("b", 2, 1, 0.1)}, -0.5};  // the words' table alone is too much, say
   TuneSearch search = model.search();
