@@ -19,6 +19,7 @@
 #include "converter/report_fill.h"
 #include "engine/engine_access.h"
 #include "engine/verify_vectors.h"
+#include "tokenizer/utf8.h"
 
 namespace octobert::apps {
 namespace {
@@ -51,10 +52,16 @@ Source read_texts(const std::string& path, bool jsonl) {
   input.files = {path};
   input.jsonl = jsonl || converter::is_named_json_lines(path);
   input.refuse_utf16 = true;
-  TextReader reader(input, InvalidUtf8::kReplace);
+  TextReader reader(input, InvalidUtf8::kError);
   std::vector<InputText> batch;
   while (reader.next(batch)) {
-    for (InputText& item : batch) source.texts.push_back(std::move(item.text));
+    for (InputText& item : batch) {
+      // What is measured on other characters than those that were meant says nothing.
+      if (utf8::find_invalid_utf8(item.text) < item.text.size()) {
+        throw Error(ErrorCode::kInvalidInput, item.origin + ": not UTF-8 (convert the file, or name another)");
+      }
+      source.texts.push_back(std::move(item.text));
+    }
   }
   return source;
 }

@@ -176,7 +176,7 @@ EncodedTexts encode_samples(const Engine& model, CalibrationTexts& texts, size_t
   const size_t available = texts.texts.size(), count = std::min(samples, available), longest = window(model);
   if (available < samples && texts.source != "builtin") {
     texts.warnings.push_back(
-        fmt::format("calibration: {} samples were asked for, the file has {}: all are used", samples, available));
+        fmt::format("calibration: the file has {} texts, fewer than {} samples: all are used", available, samples));
   }
   TokenizeOptions options;
   options.max_length = longest;

@@ -62,7 +62,8 @@ class TuneSearch {
 
   // The number of moves is doubled until the budget holds, then halved between the last two; from there each unit that
   // was rolled back is tried in faster options, the most seconds first, at most `max_trials` of them. One scheme for
-  // all, where that is faster than what was found, is measured too: harms don't add up exactly. Returns whether the budget holds for choice().
+  // all, where that is faster than what was found, is measured too: harms don't add up exactly. Returns whether the
+  // budget holds for choice().
   bool run(size_t max_trials);
   // One more move that removes harm from choice(): false if there is none. For a budget that does not hold elsewhere.
   bool roll_back_further();

@@ -308,7 +308,7 @@ TEST_F(Calibrated, FewerTextsThanSamplesAreTold) {
   const ConvertReport report = convert_with(o);
   EXPECT_EQ(report.calibration_texts, 10U);
   ASSERT_EQ(report.warnings.size(), 1U);
-  EXPECT_TRUE(holds(report.warnings[0], "512 samples were asked for, the file has 10")) << report.warnings[0];
+  EXPECT_TRUE(holds(report.warnings[0], "the file has 10 texts, fewer than 512 samples")) << report.warnings[0];
 }
 
 TEST_F(Calibrated, EveryLengthAndPositionIsSeen) {

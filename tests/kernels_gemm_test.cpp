@@ -51,21 +51,11 @@ struct S8Problem : S8Operands {
     std::fill(dst.begin(), dst.end(), -77.0f);
     GuardBuffer<uint32_t> bits(static_cast<size_t>(shape.m) * kPanelWidth, guard);
     for (size_t m = 0; m < bits.size(); ++m) bits[m] = m % 3 == 2 ? 0x42000000u : 0;  // 32.0: raised, never lowered
-    table.gemm_s8({.a = a.data(),
-                   .lda = stride,
-                   .a_scale = a_scale.data(),
-                   .b = packed.data(),
-                   .b_scale = b_scale.data(),
-                   .b_sum = b_sum.data(),
-                   .bias = bias.data(),
-                   .dst = dst.data(),
-                   .ldd = ldd,
-                   .row_max_bits = row_max ? bits.data() : nullptr,
-                   .m = shape.m,
-                   .k = shape.k,
-                   .panel_begin = begin,
-                   .panel_end = end,
-                   .activation = activation});
+    GemmS8Args g = args(dst.data(), ldd, activation);
+    if (row_max) g.row_max_bits = bits.data();
+    g.panel_begin = begin;
+    g.panel_end = end;
+    table.gemm_s8(g);
     if (row_max) row_max->assign(bits.begin(), bits.end());
     return {dst.begin(), dst.end()};
   }

@@ -60,6 +60,24 @@ struct S8Operands {
       for (size_t k = 0; k < depth; ++k) a[m * stride + k] = static_cast<uint8_t>(q[m * depth + k] + offset);
     }
   }
+  // All panels of the product, with floats to `dst`; activations as write_activations has left them.
+  GemmS8Args args(float* dst, size_t ldd, Activation activation) {
+    return {.a = a.data(),
+            .lda = stride,
+            .a_scale = a_scale.data(),
+            .b = packed.data(),
+            .b_scale = b_scale.data(),
+            .b_sum = b_sum.data(),
+            .bias = bias.data(),
+            .dst = dst,
+            .ldd = ldd,
+            .row_max_bits = nullptr,
+            .m = shape.m,
+            .k = shape.k,
+            .panel_begin = 0,
+            .panel_end = static_cast<int>(panel_count(width)),
+            .activation = activation};
+  }
 
   Shape shape;
   size_t depth, rows, width, padded, stride;

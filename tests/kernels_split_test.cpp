@@ -67,23 +67,10 @@ struct Problem : S8Operands {
   std::vector<float> product(const KernelTable& table, bool split) {
     GuardBuffer<float> dst((rows - 1) * ldd + padded);
     std::fill(dst.begin(), dst.end(), -77.0f);
-    table.gemm_s8({.a = a.data(),
-                   .lda = stride,
-                   .a_scale = a_scale.data(),
-                   .b = packed.data(),
-                   .b_scale = b_scale.data(),
-                   .b_sum = b_sum.data(),
-                   .bias = bias.data(),
-                   .dst = dst.data(),
-                   .ldd = ldd,
-                   .row_max_bits = nullptr,
-                   .m = shape.m,
-                   .k = shape.k,
-                   .panel_begin = 0,
-                   .panel_end = static_cast<int>(panel_count(width)),
-                   .activation = Activation::kGelu,
-                   .a_zero_point = zero_point,
-                   .splits = split ? splits.data() : nullptr});
+    GemmS8Args g = args(dst.data(), ldd, Activation::kGelu);
+    g.a_zero_point = zero_point;
+    if (split) g.splits = splits.data();
+    table.gemm_s8(g);
     return {dst.begin(), dst.end()};
   }
   SplitRowsArgs split_args() {

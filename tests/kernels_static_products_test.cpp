@@ -39,35 +39,21 @@ struct Problem : S8Operands {
     q_zero = random.integer(-127, 127);
   }
 
-  GemmS8Args args(const KernelTable& table, Activation activation, bool dynamic) {
+  GemmS8Args operands(const KernelTable& table, Activation activation, bool dynamic, float* dst) {
     write_activations(table.activation_offset);
-    return {.a = a.data(),
-            .lda = stride,
-            .a_scale = dynamic ? a_scale.data() : nullptr,
-            .b = packed.data(),
-            .b_scale = b_scale.data(),
-            .b_sum = b_sum.data(),
-            .bias = bias.data(),
-            .dst = nullptr,
-            .ldd = 0,
-            .row_max_bits = nullptr,
-            .m = shape.m,
-            .k = shape.k,
-            .panel_begin = 0,
-            .panel_end = static_cast<int>(panel_count(static_cast<size_t>(shape.n))),
-            .activation = activation,
-            .a_zero_point = dynamic ? 0 : zero};
+    GemmS8Args g = args(dst, padded, activation);
+    if (dynamic) return g;
+    g.a_scale = nullptr;
+    g.a_zero_point = zero;
+    return g;
   }
   std::vector<float> floats(const KernelTable& table, Activation activation, bool dynamic) {
-    GemmS8Args g = args(table, activation, dynamic);
     GuardBuffer<float> dst(rows * padded);
-    g.dst = dst.data();
-    g.ldd = padded;
-    table.gemm_s8(g);
+    table.gemm_s8(operands(table, activation, dynamic, dst.data()));
     return {dst.begin(), dst.end()};
   }
   Bytes bytes(const KernelTable& table, Activation activation, bool dynamic, int begin = 0, int end = -1) {
-    GemmS8Args g = args(table, activation, dynamic);
+    GemmS8Args g = operands(table, activation, dynamic, nullptr);
     const size_t ldq = padded + 16;
     GuardBuffer<uint8_t> dst((rows - 1) * ldq + padded);
     std::fill(dst.begin(), dst.end(), static_cast<uint8_t>(99 + table.activation_offset));  // in the gaps: stays

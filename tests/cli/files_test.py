@@ -148,6 +148,12 @@ class Tools(Case):
                 self.fails("verify", NER, "--against", NER_CHECKPOINT, "--quiet", *option, path,
                            says=["16.txt", "line 1", "not UTF-8", "looks like UTF-16"])
 
+    def test_verify_refuses_other_encodings(self):
+        latin = self.write("latin.txt", "Berlin\nZürich\n".encode("latin-1"))
+        self.fails("verify", NER, "--against", NER_CHECKPOINT, "--text", latin, says=["latin.txt", "line 2", "not UTF-8"])
+        lines = self.write("latin.jsonl", '"Berlin"\n"Zürich"\n'.encode("latin-1"))
+        self.fails("verify", NER, "--against", NER_CHECKPOINT, "--text", lines, says=["latin.jsonl", "line 2"])
+
     def test_verify_s_bar(self):
         # Gold labels that neither model gives do not matter to it: it is about the float model's labels.
         wrong = self.write("wrong.tsv", "Berlin\tB-MISC\n\n")

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from common import EXIT_USAGE, NER, SENTENCE, TINY, TINY_CHECKPOINT, Case, environment
+from common import EXIT_USAGE, MODELS, NER, SENTENCE, TINY, TINY_CHECKPOINT, Case, environment
 
 PEOPLE = [("PER", "Angela Merkel"), ("PER", "Tim Cook"), ("ORG", "Apple"), ("LOC", "Cupertino")]
 
@@ -44,6 +44,15 @@ class Entities(Case):
         for e in tokens:
             self.assertEqual(list(e), ["entity", "score", "index", "word", "start", "end"])
         self.assertEqual((tokens[0]["entity"], tokens[0]["index"], tokens[0]["word"]), ("B-PER", 1, "angela"))
+
+    def test_clipped(self):
+        done = self.run_command("run", MODELS / "tiny-static.octo", "x " * 300, "--clipped")
+        error = done.stderr.decode()
+        self.assertIn("activations outside their calibrated range", error)
+        self.assertRegex(error, r"all +\d+\.\d{4} % of [1-9]\d*\n")
+        self.assertRegex(error, r"layer\.\d+\.(qkv|context|attention_output|ffn1|ffn2)")
+        done = self.run_command("run", TINY, SENTENCE, "--clipped")
+        self.assertIn("nothing in this model is static", done.stderr.decode())
 
     def test_filters(self):
         labels = lambda *options: [e["label"] for e in self.entities(SENTENCE, *options)]
