@@ -67,10 +67,10 @@ struct Calibration {
   std::optional<Site> classifier_input;
 };
 
-// One pass over the texts. What Hessians are made of waits, batch by batch, until the batch's logits say what each token
-// weighs (token_weights). The result depends on the model and the texts alone, not on threads or instruction set. Memory
-// does not grow with the texts. progress is told how many tokens of how many are done. Throws Error(kNumeric) if the
-// model gives a value that is not finite.
+// One pass over the texts. What Hessians are made of waits, batch by batch, until the batch's logits say what each
+// token weighs (token_weights). The result depends on the model and the texts alone, not on threads or instruction set.
+// Memory does not grow with the texts. progress is told how many tokens of how many are done. Throws Error(kNumeric) if
+// the model gives a value that is not finite.
 Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool with_hessians,
                       const std::function<void(size_t done, size_t total)>& progress = {});
 
