@@ -180,8 +180,9 @@ void add_convert(CLI::App& app, Action& action) {
   command->callback([flags, command, &action] {
     check_weight_options(*command, *flags);
     require_not_empty(*command, {"--calibrate", "--policy"});
-    require_outputs_apart({flags->output}, {flags->policy, flags->options.calibration.texts, flags->labels},
-                          flags->checkpoint);
+    std::vector<std::string> outputs = report_files(flags->report);
+    outputs.push_back(flags->output);
+    require_outputs_apart(outputs, {flags->policy, flags->options.calibration.texts, flags->labels}, flags->checkpoint);
     action = [flags] { return run_convert(*flags); };
   });
 }

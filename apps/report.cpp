@@ -15,6 +15,16 @@ void add_report_options(CLI::App& command, ReportOptions& options) {
       ->type_name("DIR");
 }
 
+std::vector<std::string> report_files(const ReportOptions& options) {
+  std::vector<std::string> files;
+  const auto add = [&files](const std::string& folder, std::string_view name) {
+    if (!folder.empty()) files.push_back((std::filesystem::path(folder) / name).string());
+  };
+  add(options.html, converter::kReportFile);
+  add(options.tensorboard, converter::kTensorboardFile);
+  return files;
+}
+
 void check_report_options(const ReportOptions& options) {
   if (!options.html.empty()) converter::check_report_folder(options.html, converter::kReportFile);
   if (!options.tensorboard.empty()) {

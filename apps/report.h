@@ -3,6 +3,7 @@
 #define OCTOBERT_APPS_REPORT_H_
 
 #include <string>
+#include <vector>
 
 #include "apps/command.h"
 #include "converter/report_data.h"
@@ -15,6 +16,9 @@ struct ReportOptions {
 };
 
 void add_report_options(CLI::App& command, ReportOptions& options);
+
+// The files that they are.
+std::vector<std::string> report_files(const ReportOptions& options);
 
 // Before the work: throws Error(kIo) naming the folder if a report can't be written there.
 void check_report_options(const ReportOptions& options);

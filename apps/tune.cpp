@@ -15,6 +15,7 @@
 #include "apps/report.h"
 #include "converter/calibrate.h"
 #include "converter/output_file.h"
+#include "converter/report_fill.h"
 
 namespace octobert::apps {
 namespace {
@@ -105,7 +106,10 @@ int run_tune(const TuneFlags& flags) {
   const bool kept = result.met || best;
   result.report.model = std::filesystem::path(result.met || !kept ? flags.output : flags.keep_best).filename().string();
   if (!kept) result.report.model += " (not written)";
-  if (flags.report.wanted()) write_reports(flags.report, result.report);
+  if (flags.report.wanted()) {
+    converter::add_weights(flags.checkpoint, flags.labels, result.report);
+    write_reports(flags.report, result.report);
+  }
   if (!flags.quiet || !result.met) {
     Output output;
     output.text() = summary(result, written);
@@ -181,8 +185,14 @@ void add_tune(CLI::App& app, Action& action) {
     std::vector<std::string> inputs = flags->texts;
     inputs.insert(inputs.end(), flags->conll.begin(), flags->conll.end());
     inputs.insert(inputs.end(), {flags->labels, flags->options.convert.calibration.texts});
-    require_outputs_apart({flags->output, flags->keep_best, policy_path(*flags, flags->output).string()}, inputs,
-                          flags->checkpoint);
+    std::vector<std::string> outputs = report_files(flags->report);
+    outputs.insert(outputs.end(), {flags->output, policy_path(*flags, flags->output).string()});
+    if (!flags->keep_best.empty()) outputs.push_back(flags->keep_best);
+    // Of the two models one is written at most: with --policy-out their policies have one name.
+    if (!flags->keep_best.empty() && flags->policy_out.empty()) {
+      outputs.push_back(policy_path(*flags, flags->keep_best).string());
+    }
+    require_outputs_apart(outputs, inputs, flags->checkpoint);
     action = [flags] { return run_tune(*flags); };
   });
 }

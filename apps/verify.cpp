@@ -218,6 +218,12 @@ void add_compared(const Compared& compared, Json& json) {
 }
 
 // Whether or not the bars are met: that is when one wants to look.
+converter::ReportClipped clipped_of_report(const std::string& source, std::span<const ClippedShare> sites) {
+  converter::ReportClipped clipped{source, {}};
+  for (const ClippedShare& site : sites) clipped.shares.push_back({site.product, share(site)});
+  return clipped;
+}
+
 void write_verify_report(const VerifyOptions& options, const Engine& engine, const VectorReport& vectors,
                          converter::ReportData& report) {
   if (!options.report.wanted()) return;
@@ -229,10 +235,6 @@ void write_verify_report(const VerifyOptions& options, const Engine& engine, con
     report.warnings.push_back(fmt::format("test vector {}: {}", mismatch.vector, mismatch.message));
   }
   converter::add_model_file(EngineAccess::file(engine), report);
-  for (const ClippedShare& site : engine.clipped()) {
-    const auto values = static_cast<double>(std::max<uint64_t>(site.values, 1));
-    report.clipped.push_back({site.product, static_cast<double>(site.clipped) / values});
-  }
   if (!options.checkpoint.empty()) converter::add_weights(options.checkpoint, options.labels, report);
   write_reports(options.report, report);
 }
@@ -255,8 +257,13 @@ int run_verify(const VerifyOptions& options) {
       fmt::format("{}: every checksum right; {} of {} test vectors equal ({} tokens, {})\n", options.model,
                   vectors.vectors - vectors.mismatches.size(), vectors.vectors, vectors.tokens, engine.isa());
   converter::ReportData report;
-  if (!options.checkpoint.empty()) {
+  if (options.checkpoint.empty()) {
+    report.clipped.push_back(clipped_of_report("test vectors", engine.clipped()));
+  } else {
     const Compared compared = compare(options, engine, report);
+    for (size_t i = 0; i < compared.files.size(); ++i) {
+      report.clipped.push_back(clipped_of_report(compared.files[i].first, compared.clipped[i]));
+    }
     add_compared(compared, json);
     text += compared_text(compared);
     for (const auto& [name, comparison] : compared.files) {
@@ -321,7 +328,13 @@ void add_verify(CLI::App& app, Action& action) {
   command->add_flag("--json", options->json, "As a JSON object");
   command->add_flag("--quiet", options->quiet, "No progress");
   add_engine_options(*command, options->open);
-  command->callback([options, &action] { action = [options] { return run_verify(*options); }; });
+  command->callback([options, &action] {
+    std::vector<std::string> inputs = {options->model, options->labels};
+    inputs.insert(inputs.end(), options->texts.begin(), options->texts.end());
+    inputs.insert(inputs.end(), options->conll.begin(), options->conll.end());
+    require_outputs_apart(report_files(options->report), inputs, options->checkpoint);
+    action = [options] { return run_verify(*options); };
+  });
 }
 
 }  // namespace octobert::apps

@@ -212,6 +212,7 @@ Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool
   Executor& executor = EngineAccess::executor(float_model);
   std::vector<int32_t> offsets;
   std::unordered_map<Site*, KeptRows> kept;
+  Hessian::Scratch scratch;
   const Observer observer = [&](const Intermediate& result) {
     const auto place = places.find(std::string(result.name));
     if (place == places.end()) return;
@@ -234,8 +235,11 @@ Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool
     logits.resize(count * labels);
     const auto ids = std::span(texts.ids).subspan(static_cast<size_t>(all[begin]), count);
     EngineAccess::logits(float_model, {ids, {}, offsets}, logits, state, run);
-    const std::vector<float> weight = token_weights(EngineAccess::kernels(float_model), logits, labels);
-    for (const auto& [site, rows] : kept) site->hessian->add(executor, rows.data.data(), weight, rows.stride);
+    if (with_hessians) {
+      const std::vector<float> weight = token_weights(EngineAccess::kernels(float_model), logits, labels);
+      for (const auto& [site, rows] : kept)
+        site->hessian->add(executor, rows.data.data(), weight, rows.stride, scratch);
+    }
     for (size_t i = begin; i < end; ++i) {
       calibration.longest = std::max(calibration.longest, static_cast<size_t>(all[i + 1] - all[i]));
     }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/parallel.h"
+#include "converter/blocks.h"
 #include "kernels/layout.h"
 
 namespace octobert::converter {
@@ -17,9 +17,7 @@ AlignedBuffer pack_blocks(Executor& executor, const ErrorForm& form, size_t bloc
   const size_t k = form.k, padded = padded_outputs(k);
   AlignedBuffer packed(k * padded * sizeof(float));
   auto* floats = reinterpret_cast<float*>(packed.data());
-  const Workers workers{&executor, executor.concurrency()};
-  parallel_for(workers, static_cast<int>((k + block - 1) / block), [&](int /*worker*/, int index) {
-    const size_t first = static_cast<size_t>(index) * block, last = std::min(first + block, k);
+  for_each_block(executor, 0, k, block, [&](size_t first, size_t last) {
     float* dst = floats + first * padded;
     for (size_t panel = 0; panel < padded; panel += kPanelWidth) {
       for (size_t c = first; c < last; ++c) {
@@ -134,9 +132,8 @@ void descend(Executor& executor, const ErrorForm& form, std::span<const float> w
              const ImproveBlock& improve, std::span<double> stored) {
   const AlignedBuffer packed = pack_blocks(executor, form, block);
   const size_t rows = w.size() / form.k;
-  const Workers workers{&executor, executor.concurrency()};
-  parallel_for(workers, static_cast<int>((rows + kRowsAtOnce - 1) / kRowsAtOnce), [&](int /*worker*/, int index) {
-    const size_t begin = static_cast<size_t>(index) * kRowsAtOnce, count = std::min(kRowsAtOnce, rows - begin);
+  for_each_block(executor, 0, rows, kRowsAtOnce, [&](size_t begin, size_t end) {
+    const size_t count = end - begin;
     Rows part(form, reinterpret_cast<const float*>(packed.data()), block, begin,
               stored.subspan(begin * form.k, count * form.k));
     part.start(w.subspan(begin * form.k, count * form.k));

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "converter/blocks.h"
 #include "converter/triangular.h"
-#include "engine/parallel.h"
 #include "kernels/layout.h"
 #include "kernels/pack.h"
 #include "octobert/error.h"
@@ -16,15 +16,6 @@ namespace {
 constexpr double kDamping = 0.01;
 constexpr double kRounding = 1e-4;  // of an input's second moment: more than what float sums' rounding makes of it
 constexpr size_t kRowsAtOnce = 32;  // of weights: what a task takes
-
-template <typename Body>
-void for_each_block(Executor& executor, size_t begin, size_t end, size_t step, const Body& body) {
-  const Workers workers{&executor, executor.concurrency()};
-  parallel_for(workers, static_cast<int>((end - begin + step - 1) / step), [&](int /*worker*/, int i) {
-    const size_t first = begin + static_cast<size_t>(i) * step;
-    body(first, std::min(first + step, end));
-  });
-}
 
 // Room for `count` floats, kept for the next call.
 float* floats_in(AlignedBuffer& buffer, size_t count) {
@@ -40,7 +31,8 @@ Hessian::Hessian(const KernelTable& kernels, int inputs)
       sum_(static_cast<size_t>(inputs) * static_cast<size_t>(inputs)),
       first_(static_cast<size_t>(inputs)) {}
 
-void Hessian::add(Executor& executor, const float* data, std::span<const float> weight, size_t stride) {
+void Hessian::add(Executor& executor, const float* data, std::span<const float> weight, size_t stride,
+                  Scratch& scratch) {
   const size_t k = first_.size(), rows = weight.size();
   std::vector<float> root(rows);  // x times it, on both sides of x x^T
   for (size_t row = 0; row < rows; ++row) {
@@ -48,9 +40,9 @@ void Hessian::add(Executor& executor, const float* data, std::span<const float> 
     total_ += double{weight[row]};
     for (size_t c = 0; c < k; ++c) first_[c] += double{weight[row]} * double{data[row * stride + c]};
   }
-  float* transposed = floats_in(transposed_, k * rows);
-  float* packed = floats_in(packed_, packed_f32_floats(k, rows));
-  float* product = floats_in(product_, (k + 1) * padded_outputs(k));
+  float* transposed = floats_in(scratch.transposed, k * rows);
+  float* packed = floats_in(scratch.packed, packed_f32_floats(k, rows));
+  float* product = floats_in(scratch.product, (k + 1) * padded_outputs(k));
   float* no_bias = product + k * padded_outputs(k);
   std::fill_n(no_bias, padded_outputs(k), 0.0f);
   for_each_block(executor, 0, k, kPanelWidth, [&](size_t first, size_t last) {

@@ -20,13 +20,17 @@ namespace octobert::converter {
 // the number of inputs.
 class Hessian {
  public:
+  // What add() works in: for any Hessians in turn, so that they need not keep it.
+  struct Scratch {
+    AlignedBuffer transposed, packed, product;
+  };
   // kernels: for its products.
   Hessian(const KernelTable& kernels, int inputs);
   int inputs() const { return k_; }
   const KernelTable& kernels() const { return *kernels_; }
   // data: [rows][stride], inputs() columns; weight: [rows], positive. Sums are made by the kernels' float product,
   // which has one order.
-  void add(Executor& executor, const float* data, std::span<const float> weight, size_t stride);
+  void add(Executor& executor, const float* data, std::span<const float> weight, size_t stride, Scratch& scratch);
   // Of inputs i and j.
   double moment(size_t i, size_t j) const { return sum_[std::min(i, j) * static_cast<size_t>(k_) + std::max(i, j)]; }
   double total() const { return total_; }  // of the weights
@@ -38,7 +42,6 @@ class Hessian {
   std::vector<float> sum_;  // [K][K], the upper triangle
   std::vector<double> first_;
   double total_ = 0;
-  AlignedBuffer transposed_, packed_, product_;
 };
 
 // The squared error (w - q)^T H (w - q) of a row of weights w that is stored as q.

@@ -211,11 +211,10 @@ Histogram merged_histogram(const SiteStatistics& site, int begin, int end, std::
 }
 
 Range observe(const SiteStatistics& site, int begin, int end, std::span<const float> channel_scale, ObserverKind kind,
-              bool symmetric, const std::string& what) {
+              bool symmetric) {
   Range whole = min_max(site, begin, end, channel_scale);
-  if (!(whole.lo < 0 || whole.hi > 0)) {
-    throw Error(ErrorCode::kNumeric, fmt::format("calibration: {} is 0 for every text: no range can be chosen", what));
-  }
+  // What is 0 for every text (a head or an inner layer that was pruned) is stored as 0 with any range.
+  if (whole.lo == 0 && whole.hi == 0) return {-1, 1};
   if (symmetric) whole = symmetric_range(whole);
   if (kind == ObserverKind::kMinMax) return whole;
   if (kind == ObserverKind::kMovingAverage) {

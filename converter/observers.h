@@ -90,9 +90,9 @@ struct Range {
 };
 
 // The range of channels [begin, end) together, each divided by its scale (empty: 1). symmetric: lo = -hi.
-// Throws Error(kNumeric) naming `what` if nothing but zeros was seen.
+// -1 to 1 if nothing but zeros was seen.
 Range observe(const SiteStatistics& site, int begin, int end, std::span<const float> channel_scale, ObserverKind kind,
-              bool symmetric, const std::string& what);
+              bool symmetric);
 
 // The affine map q = round(x / step) + zero_point onto -127 .. 127. symmetric ranges have zero point 0.
 struct QuantizedRange {

@@ -3,9 +3,9 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "converter/blocks.h"
 #include "converter/descent.h"
 #include "converter/kmeans.h"
-#include "converter/panels.h"
 #include "converter/quantize.h"
 #include "kernels/pack.h"
 

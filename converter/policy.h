@@ -9,8 +9,8 @@
 //                    "smooth_quant": 0.5 or "by product",
 //                    "equalize": true, "gptq": true, "bias_correction": true, "hold_out": 4},   optional, and each
 //    "certificate": {"key": "value", ...},         optional: goes into the packed file
-//    "certificate_of": "..."}                      optional: certificate_subject of what was measured; of anything else
-//                                                  the certificate is left out
+//    "certificate_of": "..."}                      with a certificate: certificate_subject of what was measured; of
+//                                                  anything else, and without it, the certificate is left out
 #ifndef OCTOBERT_CONVERTER_POLICY_H_
 #define OCTOBERT_CONVERTER_POLICY_H_
 

@@ -151,10 +151,12 @@ Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options,
 }
 
 void Preparation::check_certificate(const std::string& checkpoint_sha256, std::span<const std::string> labels) {
-  if (!policy || policy->certificate.empty() || policy->certificate_of.empty()) return;
+  if (!policy || policy->certificate.empty()) return;
   if (certificate_subject(*policy, checkpoint_sha256, labels) == policy->certificate_of) return;
   warnings.emplace_back(
-      "the policy was changed since it was tuned, or was tuned for another checkpoint or with other labels");
+      policy->certificate_of.empty()
+          ? "the policy does not say what its certificate is of (\"certificate_of\")"
+          : "the policy was changed since it was tuned, or was tuned for another checkpoint or with other labels");
   drop_certificate(*this);
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "converter/panels.h"
+#include "converter/blocks.h"
 #include "kernels/numerics.h"
 
 namespace octobert::converter {

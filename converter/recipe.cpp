@@ -15,6 +15,13 @@ std::vector<float> absmax_of(const SiteStatistics& site, int begin, int end) {
   return result;
 }
 
+bool is_silent(const SiteStatistics& site) {
+  for (int channel = 0; channel < site.columns(); ++channel) {
+    if (site.absmax(channel) > 0) return false;
+  }
+  return true;
+}
+
 // w's rows [first, first + s.size()) and their biases times s (or divided).
 void scale_rows(LinearFloats& linear, size_t first, std::span<const float> s, bool divide) {
   const auto k = static_cast<size_t>(linear.k);
@@ -51,9 +58,10 @@ ProductRecipe product_recipe(Executor& executor, const Site& site, const Calibra
   recipe.smooth = std::move(smooth);
   const auto k = static_cast<size_t>(site.statistics.columns());
   const std::span<const float> scale = recipe.smooth.empty() ? input_scale : std::span<const float>(recipe.smooth);
-  const Range range = observe(site.statistics, 0, site.statistics.columns(), scale, settings.observer, symmetric, name);
+  const Range range = observe(site.statistics, 0, site.statistics.columns(), scale, settings.observer, symmetric);
   recipe.static_inputs = {static_input(quantize_range(range, name), recipe.smooth, k)};
-  const bool by_error = site.hessian && settings.gptq;
+  // Of inputs that are always 0 no error says anything: weights are rounded to the nearest then.
+  const bool by_error = site.hessian && settings.gptq && !is_silent(site.statistics);
   for (size_t c = 0; c < k && settings.bias_correction; ++c) {
     const auto channel = static_cast<int>(c);
     recipe.input_mean.push_back((by_error ? site.hessian->mean(channel) : site.statistics.mean(channel)) /
@@ -122,7 +130,7 @@ void fix_attention(const SiteStatistics& qkv, const CalibrationSettings& setting
   recipe.value_scale.resize(static_cast<size_t>(d));
   const auto step = [&](int begin, int end, const char* what) {
     const std::string name = layer_name + ".qkv (" + what + ")";
-    return quantize_range(observe(qkv, begin, end, divided, settings.observer, true, name), name).step;
+    return quantize_range(observe(qkv, begin, end, divided, settings.observer, true), name).step;
   };
   for (int head = 0; head < heads; ++head) {
     float factor = 1;
@@ -135,9 +143,7 @@ void fix_attention(const SiteStatistics& qkv, const CalibrationSettings& setting
     recipe.scores_factor.push_back(factor);
   }
   for (int c = 0; c < d; ++c) {
-    // A column that is 0 for every text stays 0 with any step.
-    const bool silent = qkv.absmax(2 * d + c) == 0;
-    const float scale = silent ? 1.0f : static_cast<float>(step(2 * d + c, 2 * d + c + 1, "value"));
+    const auto scale = static_cast<float>(step(2 * d + c, 2 * d + c + 1, "value"));
     recipe.value_scale[static_cast<size_t>(c)] = scale;
     recipe.qkv_output_inv[static_cast<size_t>(2 * d + c)] = 1.0f / scale;
   }

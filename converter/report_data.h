@@ -76,6 +76,12 @@ struct ReportExample {
   std::string gold_label;  // the text's own; empty if it has none
 };
 
+// Activations beyond their range, by layer or product.
+struct ReportClipped {
+  std::string source;  // as of ReportMetric
+  std::vector<ReportShare> shares;
+};
+
 struct ReportData {
   std::string title;                                            // "octobert verify"
   std::string model;                                            // "ner.octo"
@@ -88,7 +94,7 @@ struct ReportData {
 
   std::vector<std::pair<std::string, std::string>> products;  // product, its scheme
   std::vector<LayerSqnr> sqnr;                                // in the order of computation
-  std::vector<ReportShare> clipped;                           // activations beyond their range, by layer or product
+  std::vector<ReportClipped> clipped;                         // of each source
   std::vector<ReportSite> sites;
 
   std::string sensitivity_measure;  // "words with another label, %"

@@ -139,24 +139,31 @@ std::string sensitivity_body(const ReportData& data) {
 }
 
 std::string clipped_body(const ReportData& data) {
-  if (data.clipped.empty()) return "";
+  if (std::all_of(data.clipped.begin(), data.clipped.end(), [](const auto& entry) { return entry.shares.empty(); })) {
+    return "";
+  }
   double most = 0;
-  for (const ReportShare& entry : data.clipped) {
-    if (std::isfinite(entry.share)) most = std::max(most, entry.share);
+  for (const ReportClipped& source : data.clipped) {
+    for (const ReportShare& entry : source.shares) {
+      if (std::isfinite(entry.share)) most = std::max(most, entry.share);
+    }
   }
   const auto share_text = [](double share) { return fmt::format("{:.4f} %", 100 * share); };
   std::string out = lead(
       "Activations that lie beyond the range chosen at calibration and are cut to its edge. A share that grows means "
       "texts unlike those of the calibration.");
-  const Grid grid = make_grid(data.clipped, [](const ReportShare& entry) { return std::string_view(entry.name); });
-  if (!grid.layers.empty()) {
-    out += grid_table(grid, "Share of clipped activations, by layer and place", "heat", [&](size_t i) {
-      const double share = data.clipped[i].share;
-      return fmt::format("<td style=\"--v:{:.3f}\">{}</td>", share_of(share, most), share_text(share));
-    });
-  }
-  for (const ReportShare& entry : data.clipped) {
-    if (!parse_site(entry.name).layer) out += place_line(entry.name, share_text(entry.share));
+  for (const auto& [source, shares] : data.clipped) {
+    out += fmt::format("<h3>{}</h3>", html_escape(source));
+    const Grid grid = make_grid(shares, [](const ReportShare& entry) { return std::string_view(entry.name); });
+    if (!grid.layers.empty()) {
+      out += grid_table(grid, "Share of clipped activations, by layer and place", "heat", [&, &all = shares](size_t i) {
+        const double share = all[i].share;
+        return fmt::format("<td style=\"--v:{:.3f}\">{}</td>", share_of(share, most), share_text(share));
+      });
+    }
+    for (const ReportShare& entry : shares) {
+      if (!parse_site(entry.name).layer) out += place_line(entry.name, share_text(entry.share));
+    }
   }
   return out;
 }

@@ -5,15 +5,15 @@
 #include <bit>
 #include <cmath>
 
+#include "converter/blocks.h"
 #include "converter/observers.h"
-#include "engine/parallel.h"
 #include "octobert/error.h"
 
 namespace octobert::converter {
 namespace {
 
 // Channels that a task takes together: a cache line of each row, and 32 KB of histograms.
-constexpr int kChannelsAtOnce = 16;
+constexpr size_t kChannelsAtOnce = 16;
 
 // The smallest power of two that is >= x > 0, of at least a channel's first radius.
 float power_of_two_above(float x) {
@@ -93,10 +93,8 @@ void SiteStatistics::add_channel(size_t channel, const float* data, size_t strid
 }
 
 void SiteStatistics::add(Executor& executor, const float* data, size_t stride, std::span<const int32_t> offsets) {
-  const int tasks = (columns_ + kChannelsAtOnce - 1) / kChannelsAtOnce;
-  parallel_for(Workers{&executor, executor.concurrency()}, tasks, [&](int /*worker*/, int task) {
-    const int begin = task * kChannelsAtOnce, end = std::min(columns_, begin + kChannelsAtOnce);
-    for (int channel = begin; channel < end; ++channel) add_channel(index(channel), data, stride, offsets);
+  for_each_block(executor, 0, channels_.size(), kChannelsAtOnce, [&](size_t first, size_t last) {
+    for (size_t channel = first; channel < last; ++channel) add_channel(channel, data, stride, offsets);
   });
   rows_ += static_cast<uint64_t>(offsets.back() - offsets.front());
   const auto bad = std::find_if(channels_.begin(), channels_.end(), [](const Channel& c) { return !c.finite; });

@@ -193,7 +193,9 @@ void add_scalars(const ReportData& data, EventFile& file) {
     if (metric.model) file.scalar(tag + "/model", 0, *metric.model);
   }
   for (const auto& [name, decibel] : data.sqnr) add("sqnr_db", name, decibel);
-  for (const auto& [name, share] : data.clipped) add("clipped", name, share);
+  for (const auto& [source, shares] : data.clipped) {
+    for (const auto& [name, share] : shares) add("clipped", fmt::format("{} on {}", name, source), share);
+  }
   for (const ReportSensitivity& row : data.sensitivity) {
     add("sensitivity_alone", row.product, row.alone);
     add("sensitivity_others", row.product, row.others);

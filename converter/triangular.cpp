@@ -1,10 +1,11 @@
 #include "converter/triangular.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <cstring>
 
-#include "engine/parallel.h"
+#include "converter/blocks.h"
 
 namespace octobert::converter {
 namespace {
@@ -33,16 +34,6 @@ void subtract_tile(double* tile, size_t stride, const double* factor, const doub
   }
   store(tile, a0), store(tile + 2, a1), store(tile + 4, a2), store(tile + 6, a3);
   store(below, b0), store(below + 2, b1), store(below + 4, b2), store(below + 6, b3);
-}
-
-// body(begin, end) for each block of [first, last), by all threads.
-template <typename Body>
-void for_each_block(Executor& executor, size_t first, size_t last, const Body& body) {
-  const auto blocks = static_cast<int>((last - first + kTriangularBlock - 1) / kTriangularBlock);
-  parallel_for(Workers{&executor, executor.concurrency()}, blocks, [&](int /*worker*/, int i) {
-    const size_t begin = first + static_cast<size_t>(i) * kTriangularBlock;
-    body(begin, std::min(begin + kTriangularBlock, last));
-  });
 }
 
 // target[i] -= f * source[i].
@@ -89,6 +80,7 @@ void subtract_some(const SubtractProduct& p, size_t begin, size_t inner) {
 }  // namespace
 
 void subtract_product(const SubtractProduct& p) {
+  assert(p.rows <= kTriangularBlock);
   for (size_t i = 0; i < p.inner; i += kTriangularBlock) subtract_some(p, i, std::min(p.inner - i, kTriangularBlock));
 }
 
@@ -104,7 +96,7 @@ bool cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
       for (size_t j = i + 1; j < k; ++j) row[j] *= inverse;
       for (size_t r = i + 1; r < end; ++r) subtract(a.data() + r * k + r, row + r, row[r], k - r);
     }
-    for_each_block(executor, end, k, [&](size_t first, size_t last) {
+    for_each_block(executor, end, k, kTriangularBlock, [&](size_t first, size_t last) {
       subtract_product({.target = a.data() + first * k + first,
                         .target_stride = k,
                         .factor = a.data() + begin * k + first,
@@ -124,7 +116,7 @@ bool cholesky_upper(Executor& executor, std::vector<double>& a, size_t k) {
 // take what follows the block. Columns are independent: each task has some.
 std::vector<double> inverse_upper(Executor& executor, const std::vector<double>& u, size_t k) {
   std::vector<double> v(k * k);
-  for_each_block(executor, 0, k, [&](size_t first, size_t last) {
+  for_each_block(executor, 0, k, kTriangularBlock, [&](size_t first, size_t last) {
     const size_t width = last - first;
     std::vector<double> columns(last * width);  // of v, of the rows that are not zero
     for (size_t c = first; c < last; ++c) columns[c * width + c - first] = 1;

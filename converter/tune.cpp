@@ -298,6 +298,7 @@ class Tuner {
     report.title = "octobert tune";
     if (!result_.met) report.warnings.push_back("The budget is not met: this is the best that was found.");
     add_model_file(EngineAccess::file(packed), report);
+    add_activations(*calibration_, EngineAccess::model(packed), report);
     std::vector<std::string> lines;
     if (options_.conll.empty()) {
       for (const Sentence& text : files_.held_out.sentences) lines.push_back(text.words.front());

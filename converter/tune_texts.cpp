@@ -66,15 +66,16 @@ void require_words(const EncodedTexts& encoded, const char* what) {
   throw Error(ErrorCode::kInvalidInput, fmt::format("the texts have no words {}", what));
 }
 
-// What a budget of F1 needs labels for.
-void require_entities(const File& file) {
+// What a budget of F1 needs labels for: without an entity there is no F1, and none that could be lost.
+void require_entities(const TunePart& part, const char* what) {
   EntityScores scores;
-  for (const Sentence& sentence : file.texts) {
+  for (const Sentence& sentence : part.sentences) {
     const std::vector<std::string_view> labels(sentence.labels.begin(), sentence.labels.end());
     scores.add(labels, {});
   }
   if (scores.all.expected > 0) return;
-  throw Error(ErrorCode::kInvalidInput, file.path.string() + ": there is no entity in it, so no F1");
+  throw Error(ErrorCode::kInvalidInput,
+              fmt::format("the sentences {} (every {}th is held out) have no entity, so no F1", what, kHoldOut));
 }
 
 void check_file(File& file, const Engine& model, bool for_f1, std::vector<std::string>& warnings) {
@@ -83,7 +84,6 @@ void check_file(File& file, const Engine& model, bool for_f1, std::vector<std::s
                                                       file.path.string(), file.texts.size(), kFewestTexts, kHoldOut));
   }
   if (!file.by_words) return;
-  if (for_f1) require_entities(file);
   std::string warning = align_labels(file.path.string(), file.texts, model.labels(), for_f1);
   if (!warning.empty()) warnings.push_back(std::move(warning));
 }
@@ -103,6 +103,10 @@ TuneFiles read_tune_files(const TuneOptions& options, const Engine& model) {
   }
   require_words(result.tuned.encoded, "to tune on");
   require_words(result.held_out.encoded, "to hold out");
+  if (options.max_f1_loss) {
+    require_entities(result.tuned, "to tune on");
+    require_entities(result.held_out, "to hold out");
+  }
   const size_t step = std::max<size_t>(1, result.tuned.encoded.ids.size() / kSampleTokens);
   for (const File& file : files) {
     size_t number = 0;

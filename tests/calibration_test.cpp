@@ -113,7 +113,7 @@ double true_squared_error(const std::vector<float>& data, const Range& range) {
 }
 
 Range range_of(const std::vector<float>& data, ObserverKind kind, bool symmetric, size_t columns = 1) {
-  return observe(statistics_of(data, columns), 0, static_cast<int>(columns), {}, kind, symmetric, "test");
+  return observe(statistics_of(data, columns), 0, static_cast<int>(columns), {}, kind, symmetric);
 }
 
 TEST(Observers, MinMax) {
@@ -123,7 +123,7 @@ TEST(Observers, MinMax) {
   EXPECT_EQ(range_of(data, ObserverKind::kMinMax, true, 2).lo, -3);
   // Of channels that are divided first: 3 / 6 against 2 / 1.
   const SiteStatistics site = statistics_of(data, 2);
-  EXPECT_EQ(observe(site, 0, 2, std::vector<float>{6, 1}, ObserverKind::kMinMax, false, "test").hi, 2);
+  EXPECT_EQ(observe(site, 0, 2, std::vector<float>{6, 1}, ObserverKind::kMinMax, false).hi, 2);
   // Positive throughout: 0 is inside still.
   EXPECT_EQ(range_of({1, 2}, ObserverKind::kMinMax, false).lo, 0);
 }
@@ -168,14 +168,21 @@ TEST(Observers, KlCutsAFarOutlierAndKeepsAPlainShape) {
 }
 
 TEST(Observers, FaultsAreNamed) {
-  const std::vector<float> zeros(10);
-  EXPECT_TRUE(holds(error_of([&] { range_of(zeros, ObserverKind::kMse, true); }, ErrorCode::kNumeric), "test is 0"));
   const double nan = std::numeric_limits<double>::quiet_NaN(), infinite = std::numeric_limits<double>::infinity();
   for (const Range bad : {Range{nan, 1}, Range{-1, nan}, Range{-infinite, 1}, Range{0, 0}, Range{1, -1}, Range{1, 2}}) {
     EXPECT_TRUE(
         holds(error_of([&] { quantize_range(bad, "layer.3.ffn1"); }, ErrorCode::kNumeric), "range of layer.3.ffn1"));
   }
   EXPECT_TRUE(holds(error_of([] { parse_observer("median"); }, ErrorCode::kInvalidInput), "observer 'median'"));
+}
+
+TEST(Observers, NothingButZerosHaveARange) {
+  const std::vector<float> zeros(10);
+  for (const bool symmetric : {false, true}) {
+    const Range range = range_of(zeros, ObserverKind::kMse, symmetric);
+    EXPECT_EQ(range.lo, -1);
+    EXPECT_EQ(range.hi, 1);
+  }
 }
 
 TEST(Observers, ZeroPoint) {

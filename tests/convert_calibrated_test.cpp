@@ -8,6 +8,7 @@
 #include "converter/convert.h"
 #include "converter/plan.h"
 #include "converter/prepare.h"
+#include "converter/provenance.h"
 #include "engine/engine_access.h"
 #include "engine/verify_vectors.h"
 #include "octobert/converter.h"
@@ -148,6 +149,9 @@ TEST_F(Calibrated, APolicyIsTheSchemesSame) {
   policy.calibration = resolve_settings(make_plan("static", 2), nullptr, {});
   policy.calibration_texts = "builtin";
   policy.certificate = {{"budget", "agreement 0.996"}};
+  const Checkpoint source(folder_.path());
+  policy.certificate_of =
+      certificate_subject(policy, hash_sources(folder_.path(), source_files(source)).combined, source.labels());
   write_file(folder_ / "policy.json", policy_json(policy));
   ConvertOptions by_policy;
   by_policy.policy = folder_ / "policy.json";  // and nothing else: the builtin texts are named in it
@@ -181,6 +185,9 @@ TEST_F(Calibrated, ACertificateSpeaksOfOneCheckpointAndOnePolicy) {
     return there;
   };
   EXPECT_TRUE(carried(policy));
+  Policy silent = policy;
+  silent.certificate_of.clear();
+  EXPECT_FALSE(carried(silent)) << "nobody says what was measured";
   Policy edited = policy;
   edited.products["layer.1.ffn2"] = Scheme::kWeightOnly;
   EXPECT_FALSE(carried(edited));
@@ -192,6 +199,22 @@ TEST_F(Calibrated, ACertificateSpeaksOfOneCheckpointAndOnePolicy) {
   other.set("classifier.bias", 0, 1);
   other.write(folder_.path());
   EXPECT_FALSE(carried(policy));
+}
+
+// Heads and inner layers that were pruned give nothing but 0: any range stores them.
+TEST_F(Calibrated, WhatIsAlwaysZeroNeedsNoRange) {
+  const std::string layer = "bert.encoder.layer.0.";
+  for (const std::string part : {"attention.self.query", "attention.self.value", "intermediate.dense"}) {
+    TinyCheckpoint pruned;
+    const size_t outputs = part == "intermediate.dense" ? 20 : 4;  // all of them, or one of three heads
+    for (size_t i = 0; i < outputs * 12; ++i) pruned.set(layer + part + ".weight", i, 0);
+    for (size_t i = 0; i < outputs; ++i) pruned.set(layer + part + ".bias", i, 0);
+    pruned.write(folder_.path());
+    for (const char* scheme : {"static", "dynamic", "weight-only-int4", "weight-only-codebook"}) {
+      const ConvertReport report = convert_with(options(scheme));
+      EXPECT_GT(logits_decibel(report), 10) << part << ", " << scheme;
+    }
+  }
 }
 
 TEST_F(Calibrated, AnyMixOfSchemes) {

@@ -23,7 +23,8 @@ ErrorForm form_of(size_t k, uint32_t seed, const KernelTable& kernels = kScalarT
   }
   ThreadPool pool(1);
   Hessian hessian(kernels, static_cast<int>(k));
-  hessian.add(pool, x.data(), std::vector<float>(rows, 1.0f), k);
+  Hessian::Scratch scratch;
+  hessian.add(pool, x.data(), std::vector<float>(rows, 1.0f), k, scratch);
   return error_form(hessian, {}, false);
 }
 
@@ -170,8 +171,9 @@ TEST(ErrorForm, WeightedAndWithoutTheMean) {
   for (float& f : weight) f = f * f + 0.1f;
   ThreadPool pool(1);
   Hessian hessian(kScalarTable, kInputs);
-  hessian.add(pool, x.data(), std::span(weight).first(60), kInputs);
-  hessian.add(pool, x.data() + 60 * kInputs, std::span(weight).subspan(60), kInputs);
+  Hessian::Scratch scratch;
+  hessian.add(pool, x.data(), std::span(weight).first(60), kInputs, scratch);
+  hessian.add(pool, x.data() + 60 * kInputs, std::span(weight).subspan(60), kInputs, scratch);
   const std::vector<float> scale = {1, 2, 0.5f, 1, 4};
   const ErrorForm form = error_form(hessian, scale, true);
 
@@ -197,10 +199,11 @@ TEST(ErrorForm, AConstantInputAmongNormalOnes) {
   constexpr size_t kInputs = 256, kRows = 512, kBatches = 16, kConstant = 100;
   ThreadPool pool(1);
   Hessian hessian(kScalarTable, kInputs);
+  Hessian::Scratch scratch;
   for (uint32_t batch = 0; batch < kBatches; ++batch) {
     std::vector<float> x = normal_values(kRows * kInputs, 20 + batch);
     for (size_t row = 0; row < kRows; ++row) x[row * kInputs + kConstant] = 1000.1f;
-    hessian.add(pool, x.data(), std::vector<float>(kRows, 1.0f), kInputs);
+    hessian.add(pool, x.data(), std::vector<float>(kRows, 1.0f), kInputs, scratch);
   }
   std::vector<float> scale(kInputs, 1.0f);
   for (const float divisor : {1.0f, 50.0f}) {

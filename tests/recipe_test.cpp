@@ -42,7 +42,8 @@ Site site_of(const std::vector<float>& x, size_t columns, bool hessian) {
   if (hessian) {
     ThreadPool pool(1);
     site.hessian.emplace(kScalarTable, static_cast<int>(columns));
-    site.hessian->add(pool, x.data(), std::vector<float>(x.size() / columns, 1.0f), columns);
+    Hessian::Scratch scratch;
+    site.hessian->add(pool, x.data(), std::vector<float>(x.size() / columns, 1.0f), columns, scratch);
   }
   return site;
 }
@@ -270,10 +271,11 @@ TEST(Gptq, SameForAnyThreadsAndInstructionSet) {
     for (const int threads : {1, 3}) {
       ThreadPool pool(threads);
       Hessian hessian(*table, kInputs);
+      Hessian::Scratch scratch;
       std::vector<float> weight(kRows);
       for (size_t m = 0; m < kRows; ++m) weight[m] = 0.1f + 0.1f * static_cast<float>(m % 7);
-      hessian.add(pool, x.data(), std::span(weight).first(256), kInputs);
-      hessian.add(pool, x.data() + 256 * kInputs, std::span(weight).subspan(256), kInputs);
+      hessian.add(pool, x.data(), std::span(weight).first(256), kInputs, scratch);
+      hessian.add(pool, x.data() + 256 * kInputs, std::span(weight).subspan(256), kInputs, scratch);
       const InverseFactor factor = inverse_factor(pool, error_form(hessian, {}, true));
       if (first.empty()) first = factor.factor;
       EXPECT_EQ(factor.factor, first) << table->name;

@@ -45,13 +45,13 @@ ReportData full_report(const std::string& evil) {
   data.metrics = {{evil, evil, 0.6942, 0.6952, Unit::kShare, evil}, {"", "agreement", {}, 0.99682, Unit::kShare, ""}};
   data.sqnr = {{"embeddings", 43.2}, {evil, 1}, {"logits", 27.1}};
   data.products = {{"classifier", evil}, {evil, "static"}};
-  data.clipped = {{evil, 0.001}};
+  data.clipped = {{evil, {{evil, 0.001}}}, {"second", {}}};
   for (const int layer : {0, 1, 2}) {
     const std::string prefix = "layer." + std::to_string(layer) + ".";
     data.sqnr.push_back({prefix + "ffn2", 40.0 - layer});
     data.sqnr.push_back({prefix + evil, 30.0 - layer});
     data.products.emplace_back(prefix + "ffn2", "static");
-    data.clipped.push_back({prefix + "ffn2", 0.01 * layer});
+    data.clipped.back().shares.push_back({prefix + "ffn2", 0.01 * layer});
     data.sensitivity.push_back({prefix + "ffn2", evil, 0.5 * layer, 1.5});
     data.steps.push_back({layer == 0 ? "" : prefix + evil, evil, evil, 0.012 + 0.001 * layer, 99.0 + layer});
   }
@@ -213,7 +213,9 @@ TEST(ReportHtml, NumbersThatAreNone) {
   for (const double bad : {kNan, kInfinity, -kInfinity, 0.0, 1e308, -1e308, 5e-324}) {
     ReportData data = full_report("text");
     for (LayerSqnr& entry : data.sqnr) entry.decibel = bad;
-    for (ReportShare& entry : data.clipped) entry.share = bad;
+    for (ReportClipped& source : data.clipped) {
+      for (ReportShare& entry : source.shares) entry.share = bad;
+    }
     for (ReportSensitivity& entry : data.sensitivity) entry.alone = entry.others = bad;
     for (ReportMetric& metric : data.metrics) metric.reference = metric.model = bad;
     for (ReportSite& site : data.sites) {

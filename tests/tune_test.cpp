@@ -254,15 +254,23 @@ TEST_F(Tune, ABudgetThatCannotBeMet) {
 }
 
 TEST_F(Tune, F1WithLabels) {
-  TinyCheckpoint().write(checkpoint());
+  TinyCheckpoint source;
   std::string conll;
-  for (int i = 0; i < 40; ++i) conll += "Marta\tB-PER\nin\tO\nLisbon\tO\n\nyes\tO\nxyz\tB-PER\nbcd\tI-PER\n\n";
+  for (int i = 0; i < 40; ++i) conll += "Marta\tB-PER\nin\tO\nLisbon\tO\n\nyes\tO\nxyz\tB-PER\nbcd\tO\n\n";
   write_file(folder_ / "labelled.tsv", conll);
   options_.texts.clear();
   options_.conll = {folder_ / "labelled.tsv"};
   options_.max_f1_loss = 0.5;
+  source.set("classifier.bias", 0, 100);  // O everywhere
+  source.write(checkpoint());
+  const std::string refused = error_of([&] { tune(checkpoint(), options_); });
+  EXPECT_NE(refused.find("finds none of the entities"), std::string::npos) << refused;
+  source.set("classifier.bias", 0, 0);
+  source.set("classifier.bias", 1, 100);  // each word a person
+  source.write(checkpoint());
   const TuneResult result = tune(checkpoint(), options_);
   EXPECT_TRUE(result.measure.held_out.labelled);
+  EXPECT_GT(result.measure.held_out.reference.all.f1(), 0);
   EXPECT_TRUE(result.policy.certificate.contains("held_out.mcnemar_p"));
 }
 
@@ -289,7 +297,12 @@ TEST_F(Tune, WhatIsRefused) {
   std::string no_entity;
   for (int i = 0; i < 10; ++i) no_entity += "aspirin\tO\n\n";
   write_file(folder_ / "drugs.tsv", no_entity);
-  EXPECT_TRUE(holds(refused(), "there is no entity in it")) << refused();
+  EXPECT_TRUE(holds(refused(), "to tune on (every 4th is held out) have no entity")) << refused();
+  // Every fourth sentence is held out: entities that are in the others alone.
+  std::string in_some;
+  for (int i = 0; i < 40; ++i) in_some += i % 4 == 3 ? "yes\tO\n\n" : "Marta\tB-PER\n\n";
+  write_file(folder_ / "drugs.tsv", in_some);
+  EXPECT_TRUE(holds(refused(), "to hold out (every 4th is held out) have no entity")) << refused();
   options_.min_agreement = 1.5;
   EXPECT_TRUE(holds(refused(), "min_agreement is 1.5")) << refused();
   options_ = {};

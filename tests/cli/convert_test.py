@@ -138,10 +138,11 @@ class Converting(Case):
         self.assertEqual(texts.read_bytes(), before)
 
     def test_certificate_of_another_model(self):
-        policy = {"format": 1, "default": "static", "calibration": {"texts": "builtin", "samples": 64},
-                  "certificate": {"held_out.agreement": "0.999"}}
-        path = self.write("policy.json", json.dumps(policy))
-        for options, kept in (([], True), (["--observer", "minmax"], False)):
+        texts = self.write("texts.txt", "marta in lisbon\nyes\nthe q\n" * 40)
+        path = self.folder / "policy.json"
+        self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--text", texts, "--min-agreement",
+                         "0.1", "--policy-out", path, "--calibrate", "builtin", "--samples", "64", "--quiet")
+        for options, kept in (([], True), (["--observer", "mse"], False)):
             output = self.folder / "out.octo"
             done = self.run_command("convert", TINY_CHECKPOINT, "-o", output, "--policy", path, *options)
             report = self.json_lines("inspect", output, "--json")[0]["report"]

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import os
+import pathlib
 import struct
 import unittest
 
@@ -150,12 +151,37 @@ class Reports(Case):
 
     def test_tune_with_two_budgets(self):
         words = [f"{word}\t{label}\n" for word, label in (("Marta", "B-PER"), ("met", "O"), ("Leeds", "B-LOC"))]
-        conll = self.write("t.tsv", "".join("".join(words[i % 3:] + words[:i % 3]) + "\n" for i in range(400)))
+        conll = self.write("t.tsv", "".join("".join(words[i % 3:] + words[:i % 3]) + "\nyes\tB-PER\n\n" for i in range(400)))
         tune = ["tune", TINY_CHECKPOINT, "--conll", conll, "--samples", "64", "--quiet", "--max-f1-loss", "100"]
         page, events, _ = self.report(*tune, "-o", self.folder / "m.octo", "--min-agreement", "0.1")
         self.assertEqual(page.sections[:4], ["metrics", "times", "rollback", "sensitivity"])
         self.assertIn("margin within the nearer budget", page.text)
         self.assertIn((0, "rollback/value", "scalar"), events)
+
+    def test_clipped_is_what_the_files_clip_and_not_the_test_vectors(self):
+        model = self.folder / "m.octo"
+        self.run_command("convert", TINY_CHECKPOINT, "-o", model, "--scheme", "static", "--calibrate", "builtin", "--quiet")
+        files = [self.write("a.txt", "x " * 100 + "\n"), self.write("b.txt", "marta in lisbon\n" * 9)]
+        page, events, done = self.report("verify", model, "--against", TINY_CHECKPOINT, "--text", *files, "--json")
+        for file in json.loads(done.stdout)["files"]:
+            self.assertTrue(file["clipped"]["by_product"])
+            for product, share in file["clipped"]["by_product"].items():
+                self.assertIn(f"{100 * share:.4f} %", page.text, product)
+        self.assertIn((0, f"clipped/ffn2 on {files[0]}", "scalar"), events)
+
+    def test_outputs_are_apart(self):
+        for option, name in (("--report", "index.html"), ("--tensorboard", "events.out.tfevents.octobert")):
+            taken = self.write(name, "marta in lisbon\n" * 64)
+            model = ["-o", self.folder / "m.octo", option, self.folder, "--quiet"]
+            self.fails("convert", TINY_CHECKPOINT, *model, "--calibrate", taken, says="is an input too", status=2)
+            self.fails("tune", TINY_CHECKPOINT, *model, "--text", taken, "--min-agreement", "0.5",
+                       says="is an input too", status=2)
+            self.fails("verify", TINY, option, self.folder, "--against", TINY_CHECKPOINT, "--text", taken,
+                       says="is an input too", status=2)
+            self.fails("convert", TINY_CHECKPOINT, "-o", taken, option, self.folder, says="two outputs", status=2)
+            self.fails("tune", TINY_CHECKPOINT, *model, "--text", self.write("t.txt", "marta\n" * 64),
+                       "--min-agreement", "0.5", "--policy-out", taken, says="two outputs", status=2)
+            self.assertEqual(pathlib.Path(taken).read_text(), "marta in lisbon\n" * 64)
 
     def test_folders_that_cannot_be(self):
         file = self.write("file", "x")

@@ -39,6 +39,8 @@ class Tuning(Case):
         self.refused("--conll", "--text", texts, "--max-f1-loss", "1", status=2)
         self.refused("an input too", "--text", texts, *budget, "--policy-out", texts, status=2)
         self.refused("two outputs", "--text", texts, *budget, "--policy-out", self.folder / "m.octo", status=2)
+        best = self.write("b.policy.json", texts.read_text())
+        self.refused("an input too", "--text", best, *budget, "--keep-best", self.folder / "b.octo", status=2)
         self.refused("is empty", "--text", texts, *budget, "--keep-best", "", status=2)
         self.refused("nowhere", "--text", texts, *budget, "--policy-out", self.folder / "nowhere" / "p.json")
         self.refused("no words", "--text", self.write("none.txt", "\u200b\n" * 64), *budget, "--calibrate", "builtin")
@@ -81,7 +83,7 @@ class Tuning(Case):
         names = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
         config["id2label"] = {str(i): f"LABEL_{i}" for i in range(len(names))}
         (checkpoint / "config.json").write_text(json.dumps(config))
-        labelled = self.write("t.tsv", "marta\tB-PER\nin\tO\n\n" * 40)
+        labelled = self.write("t.tsv", "marta\tB-PER\nin\tO\n\nyes\tB-PER\n\n" * 40)
         model = self.folder / "m.octo"
         tune = ["tune", checkpoint, "-o", model, "--conll", labelled, "--quiet"]
         said = r"t\.tsv: its labels \(B-PER, O\) .*: {}.*--labels FILE"
