@@ -295,8 +295,8 @@ bool TextReader::next_line(std::vector<InputText>& batch, bool wait) {
 }
 
 void TextReader::check_line(std::string_view line) const {
-  if (!options_.refuse_utf16) return;
-  const std::string_view why = converter::signs_of_utf16(line);
+  if (!options_.require_utf8) return;
+  const std::string_view why = converter::why_not_utf8(line);
   if (!why.empty()) throw Error(ErrorCode::kInvalidInput, fmt::format("{}: {}", lines_->origin(), why));
 }
 

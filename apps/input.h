@@ -29,7 +29,7 @@ struct InputOptions {
   bool jsonl = false;
   bool words = false;
   bool pairs = false;         // take {"text", "pair"}
-  bool refuse_utf16 = false;  // lines of files with its signs (converter::signs_of_utf16) are a fault
+  bool require_utf8 = false;  // lines of files that are something else (converter::why_not_utf8) are a fault
 
   LineFormat format() const { return jsonl ? LineFormat::kJson : words ? LineFormat::kWords : LineFormat::kText; }
 };

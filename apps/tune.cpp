@@ -186,8 +186,7 @@ void add_tune(CLI::App& app, Action& action) {
     inputs.insert(inputs.end(), flags->conll.begin(), flags->conll.end());
     inputs.insert(inputs.end(), {flags->labels, flags->options.convert.calibration.texts});
     std::vector<std::string> outputs = report_files(flags->report);
-    outputs.insert(outputs.end(), {flags->output, policy_path(*flags, flags->output).string()});
-    if (!flags->keep_best.empty()) outputs.push_back(flags->keep_best);
+    outputs.insert(outputs.end(), {flags->output, flags->keep_best, policy_path(*flags, flags->output).string()});
     // Of the two models one is written at most: with --policy-out their policies have one name.
     if (!flags->keep_best.empty() && flags->policy_out.empty()) {
       outputs.push_back(policy_path(*flags, flags->keep_best).string());

@@ -19,7 +19,6 @@
 #include "converter/report_fill.h"
 #include "engine/engine_access.h"
 #include "engine/verify_vectors.h"
-#include "tokenizer/utf8.h"
 
 namespace octobert::apps {
 namespace {
@@ -51,17 +50,12 @@ Source read_texts(const std::string& path, bool jsonl) {
   InputOptions input;
   input.files = {path};
   input.jsonl = jsonl || converter::is_named_json_lines(path);
-  input.refuse_utf16 = true;
+  // What is measured on other characters than those that were meant says nothing.
+  input.require_utf8 = true;
   TextReader reader(input, InvalidUtf8::kError);
   std::vector<InputText> batch;
   while (reader.next(batch)) {
-    for (InputText& item : batch) {
-      // What is measured on other characters than those that were meant says nothing.
-      if (utf8::find_invalid_utf8(item.text) < item.text.size()) {
-        throw Error(ErrorCode::kInvalidInput, item.origin + ": not UTF-8 (convert the file, or name another)");
-      }
-      source.texts.push_back(std::move(item.text));
-    }
+    for (InputText& item : batch) source.texts.push_back(std::move(item.text));
   }
   return source;
 }
@@ -217,13 +211,13 @@ void add_compared(const Compared& compared, Json& json) {
   }
 }
 
-// Whether or not the bars are met: that is when one wants to look.
 converter::ReportClipped clipped_of_report(const std::string& source, std::span<const ClippedShare> sites) {
   converter::ReportClipped clipped{source, {}};
   for (const ClippedShare& site : sites) clipped.shares.push_back({site.product, share(site)});
   return clipped;
 }
 
+// Whether or not the bars are met: that is when one wants to look.
 void write_verify_report(const VerifyOptions& options, const Engine& engine, const VectorReport& vectors,
                          converter::ReportData& report) {
   if (!options.report.wanted()) return;

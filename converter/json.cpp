@@ -42,12 +42,15 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit) {
   return text;
 }
 
-std::string_view signs_of_utf16(std::string_view bytes) {
+std::string_view why_not_utf8(std::string_view bytes) {
   if (bytes.starts_with("\xff\xfe") || bytes.starts_with("\xfe\xff")) {
     return "not UTF-8: it begins with a byte order mark and looks like UTF-16 (iconv -f UTF-16 -t UTF-8 converts it)";
   }
-  if (bytes.find('\0') == bytes.npos) return {};
-  return "not UTF-8: it has a NUL byte and looks like UTF-16 (which iconv converts), or is no text";
+  if (bytes.find('\0') != bytes.npos) {
+    return "not UTF-8: it has a NUL byte and looks like UTF-16 (which iconv converts), or is no text";
+  }
+  if (utf8::find_invalid_utf8(bytes) < bytes.size()) return "not UTF-8 (convert the file, or name another)";
+  return {};
 }
 
 std::string read_utf8_file(const std::filesystem::path& path, size_t limit) {
@@ -55,10 +58,8 @@ std::string read_utf8_file(const std::filesystem::path& path, size_t limit) {
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a byte order mark, which some editors write
   const size_t fault = std::min(text.find('\0'), utf8::find_invalid_utf8(text));
   if (fault >= text.size()) return text;
-  std::string_view why = signs_of_utf16(text);
-  if (why.empty()) why = "not UTF-8 (convert the file, or name another)";
   const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(fault), '\n');
-  throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: {}", path.string(), line, why));
+  throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: {}", path.string(), line, why_not_utf8(text)));
 }
 
 nlohmann::json parse_json_object(std::string_view text, const std::string& source) {

@@ -16,9 +16,8 @@ inline constexpr size_t kMaxJsonBytes = size_t{64} << 20;
 // The bytes of a file, at most `limit` of them. Throws Error(kIo) if it cannot be read, Error(kFormat) if it is longer.
 std::string read_text_file(const std::filesystem::path& path, size_t limit = kMaxJsonBytes);
 
-// Why these bytes are no text in UTF-8 but, it seems, UTF-16: its byte order mark, or a NUL byte, which UTF-16 has in
-// every second place and a text nowhere. For a message; empty without such signs.
-std::string_view signs_of_utf16(std::string_view bytes);
+// What speaks against `bytes` being text in UTF-8, for people; empty: nothing. NUL bytes do, as UTF-16 has them.
+std::string_view why_not_utf8(std::string_view bytes);
 
 // As read_text_file(), for texts to look at. Throws Error(kFormat) also if it is not UTF-8, naming the line.
 // A byte order mark at its beginning is left out.
