@@ -53,8 +53,8 @@ void for_each_block(const Pass& pass, const Body& step) {
   const BertState& state = pass.state;
   if (state.plan.shared) return step(pass.all(), Rows{0, state.tokens});
   parallel_for(pass.all(), state.plan.block_count, [&](int worker, int block) {
-    const int begin = block * state.plan.block_rows;
-    step(Workers::only(worker), Rows{begin, std::min(state.plan.block_rows, state.tokens - begin)});
+    const auto [begin, end] = state.plan.block(block);
+    if (begin < end) step(Workers::only(worker), Rows{begin, end - begin});
   });
 }
 

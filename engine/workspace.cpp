@@ -44,10 +44,13 @@ int cache_rows(const format::ModelConfig& config) {
 
 RowPlan plan_rows(const format::ModelConfig& config, int tokens, int workers, bool whole) {
   const int fewest = ceil_div(tokens, cache_rows(config));
-  if (whole || (workers > 1 && fewest < workers)) return {.block_rows = tokens, .block_count = 1, .shared = true};
-  // Of nearly equal height, the same number for each worker: 128 rows for two are 6 of 22, not 5 of 24 and one of 8.
-  const int rows = ceil_div(tokens, round_up(fewest, workers));
-  return {.block_rows = rows, .block_count = ceil_div(tokens, rows), .shared = false};
+  if (whole || (workers > 1 && fewest < workers)) return {tokens, 1, true, tokens, 1};
+  RowPlan plan = {0, round_up(fewest, workers), false, tokens, workers};
+  for (int i = 0; i < plan.block_count; ++i) {
+    const auto [begin, end] = plan.block(i);
+    plan.block_rows = std::max(plan.block_rows, end - begin);
+  }
+  return plan;
 }
 
 // Hands out consecutive pieces of memory, each on a cache line of its own. Without memory behind it, it counts.
@@ -84,6 +87,15 @@ T* shift(T* pointer, size_t bytes) {
 }
 
 }  // namespace
+
+std::pair<int, int> RowPlan::block(int index) const {
+  const int each = block_count / workers;
+  const auto share = [&](int worker) { return static_cast<int>(int64_t{tokens} * worker / workers); };
+  const int first = share(index / each), count = share(index / each + 1) - first;
+  const int register_blocks = ceil_div(count, kRowMultiple);
+  const auto cut = [&](int i) { return first + std::min(count, i * register_blocks / each * kRowMultiple); };
+  return {cut(index % each), cut(index % each + 1)};
+}
 
 int token_budget(int workers) { return workers * kTokensPerWorker; }
 

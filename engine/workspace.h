@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "engine/aligned_buffer.h"
 #include "engine/format.h"
@@ -38,11 +39,16 @@ struct AttentionItem {
 
 // How the rows of a batch are worked on between attention and the layer's output.
 struct RowPlan {
-  int block_rows;   // rows that go through the products together
-  int block_count;  // ceil(rows / block_rows)
+  int block_rows;   // rows that go through the products together, at most
+  int block_count;  // a multiple of `workers`, or 1
   // Each worker takes blocks of its own through all steps; or all workers share the one block there is, each
   // computing some of the outputs (few rows, or somebody wants to see the results of all rows).
   bool shared;
+  int tokens, workers;
+
+  // The rows [begin, end) of a block, perhaps none. Each worker has as many rows, as far as that goes, cut at multiples
+  // of the kernels' register blocks: 128 rows for one worker in blocks of at most 24 are 16, 24, 24, 16, 24, 24.
+  std::pair<int, int> block(int index) const;
 };
 
 // What is quantized with fixed scales, and so may be clipped: in layer L, number L * kClipSites + one of these; the

@@ -35,8 +35,6 @@ constexpr int32_t kActivationOffset = 0;
 namespace octobert {
 namespace {
 
-alignas(32) constexpr int16_t kOnes16[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-
 struct MaddS8 {
   using Acc = Vec::I;
   using A = const char*;  // left in memory: mac loads it

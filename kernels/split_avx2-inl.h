@@ -25,6 +25,7 @@
 namespace octobert {
 namespace {
 
+alignas(32) constexpr int16_t kOnes16[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 alignas(32) constexpr uint32_t kTopBits[8] = {0x80808080u, 0x80808080u, 0x80808080u, 0x80808080u,
                                               0x80808080u, 0x80808080u, 0x80808080u, 0x80808080u};
 
@@ -265,7 +266,7 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
         [second_low] "m"(*reinterpret_cast<const char(*)[32]>(second)),                         \
         [second_high] "m"(*reinterpret_cast<const char(*)[32]>((second) + 32)))
 #define OCTOBERT_SPLIT_STEPS(r) \
-  if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1, ones);
+  if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1);
 #define OCTOBERT_SPLIT_COUNT(r)                                                \
   SplitRow* s##r = split_row(epilogue.splits, epilogue.k, row_or_first(r, R)); \
   const auto n##r = static_cast<size_t>(s##r->pairs);                          \
@@ -286,7 +287,6 @@ struct SplitS8 {
                                      [[maybe_unused]] Prefetch prefetch, const Epilogue& given) {
     static_assert(R <= kRows && P == 1);
     const Epilogue epilogue = given;
-    const __m256i ones = _mm256_set1_epi16(1);
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_DECLARE)
     for (; steps > 1; steps -= 2, a += 8, b += 128) {
       __m256i low0, high0, low1, high1;
@@ -315,24 +315,23 @@ struct SplitS8 {
 
  private:
   [[gnu::always_inline]] static inline Acc two_steps(Acc acc, const char* a, __m256i low0, __m256i high0, __m256i low1,
-                                                     __m256i high1, __m256i ones) {
-    __m256i x, y, t;
+                                                     __m256i high1) {
+    __m256i x, y, t, u;
     asm("vpbroadcastd %[a0], %[x]\n\t"
         "vpmaddubsw %[x], %[low0], %[t]\n\t"
         "vpmaddubsw %[x], %[high0], %[x]\n\t"
         "vpbroadcastd %[a1], %[y]\n\t"
-        "vpmaddubsw %[y], %[low1], %[y]\n\t"
-        "vpaddw %[y], %[t], %[t]\n\t"
-        "vpbroadcastd %[a1], %[y]\n\t"
+        "vpmaddubsw %[y], %[low1], %[u]\n\t"
         "vpmaddubsw %[y], %[high1], %[y]\n\t"
+        "vpaddw %[u], %[t], %[t]\n\t"
         "vpaddw %[y], %[x], %[x]\n\t"
         "vpmaddwd %[ones], %[t], %[t]\n\t"
         "vpmaddwd %[ones], %[x], %[x]\n\t"
         "vpaddd %[t], %[low], %[low]\n\t"
         "vpaddd %[x], %[high], %[high]"
-        : [low] "+x"(acc.low), [high] "+x"(acc.high), [x] "=&x"(x), [y] "=&x"(y), [t] "=&x"(t)
+        : [low] "+x"(acc.low), [high] "+x"(acc.high), [x] "=&x"(x), [y] "=&x"(y), [t] "=&x"(t), [u] "=&x"(u)
         : [a0] "m"(*reinterpret_cast<const char(*)[4]>(a)), [a1] "m"(*reinterpret_cast<const char(*)[4]>(a + 4)),
-          [ones] "x"(ones), [low0] "x"(low0), [high0] "x"(high0), [low1] "x"(low1), [high1] "x"(high1));
+          [ones] "m"(kOnes16), [low0] "x"(low0), [high0] "x"(high0), [low1] "x"(low1), [high1] "x"(high1));
     return acc;
   }
 };
