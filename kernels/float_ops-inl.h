@@ -301,11 +301,16 @@ inline void layer_norm_row(const LayerNormArgs& g, int m) {
   const float* x = g.x + static_cast<size_t>(m) * g.ldx;
   const float* residual = g.residual ? g.residual + static_cast<size_t>(m) * g.ldr : nullptr;
   float* y = g.y + static_cast<size_t>(m) * g.ldy;
+  const float *gamma = g.gamma, *beta = g.beta;  // not by g: the stores may alias it, and it would be read again
   const float n = static_cast<float>(g.n);
+  const bool last = m + 1 == g.m;
+  const float *next_x = last ? x : x + g.ldx, *next_residual = last || !residual ? residual : residual + g.ldr;
 
   // The sum of x and residual is kept in y. Missing lanes are +0 throughout.
   const float sum = residual ? sum_lanes(g.n,
                                          [=](int k, int count, F acc) {
+                                           __builtin_prefetch(next_x + k, 0, 3);
+                                           __builtin_prefetch(next_residual + k, 0, 3);
                                            const F h = Vec::add(load(x + k, count), load(residual + k, count));
                                            store(y + k, h, count);
                                            return Vec::add(acc, h);
@@ -323,9 +328,9 @@ inline void layer_norm_row(const LayerNormArgs& g, int m) {
   });
   const F inverse = Vec::div(Vec::set(1.0f), Vec::sqrt(Vec::add(Vec::set(squares / n), Vec::set(g.eps))));
   // The result from k on, which is stored too; 0 past count.
-  const auto result = [&](int k, int count) {
+  const auto result = [=](int k, int count) {
     const F d = Vec::mul(Vec::sub(load(y + k, count), mean), inverse);
-    const F out = Vec::fma(d, load(g.gamma + k, count), load(g.beta + k, count));
+    const F out = Vec::fma(d, load(gamma + k, count), load(beta + k, count));
     store(y + k, out, count);
     return count < kWidth ? Vec::first(out, count, Vec::zero()) : out;
   };
