@@ -162,6 +162,10 @@ class ChannelWeights(nn.Module):
             with torch.no_grad():
                 self.fixed.scale.copy_(row_integers(weight)[1])
 
+    def integers(self, weight):
+        """And their scales, [out, 1]."""
+        return row_integers(weight) if self.fixed is None else (self.fixed.integers(weight), self.fixed.scale)
+
     def forward(self, weight):
         return quantize_rows(weight) if self.fixed is None else self.fixed(weight)
 
