@@ -47,7 +47,8 @@ std::string measures(const std::string& name, const converter::Comparison& c) {
 
 std::string summary(const converter::TuneResult& result, const std::string& written) {
   std::string text = written.empty() ? "nothing is written\n" : written + "\n";
-  text += "rolled back from static: " + result.policy.certificate.at("rolled_back") + "\n";
+  text += "rolled back from static for accuracy: " + result.policy.certificate.at("rolled_back.accuracy") + "\n";
+  text += "not static because static is no faster here: " + result.policy.certificate.at("rolled_back.speed") + "\n";
   text += "agreement with the float model:\n" + measures("tuned on", result.measure.tuned) +
           measures("held out", result.measure.held_out);
   text += fmt::format("milliseconds for {} tokens:", result.timed_tokens);

@@ -53,8 +53,8 @@ Check::Check(Executor& executor, const KernelTable& kernels, const format::Model
   }
   float_run_.kernels = packed_run_.kernels = &kernels;
   float_run_.executor = packed_run_.executor = &executor;
-  float_run_.observer = &expect_;
-  packed_run_.observer = with_float ? &compare_ : nullptr;
+  float_run_.observer = float_run_.scores_observer = &expect_;
+  packed_run_.observer = packed_run_.scores_observer = with_float ? &compare_ : nullptr;
 }
 
 void Check::embeddings(const Embeddings* floats, const Embeddings& packed) {

@@ -46,10 +46,12 @@ void require_same_shape(const Engine& reference, const Engine& model) {
 }
 
 // Tokens to take at once: the reference's intermediate results of all layers are kept until they are compared.
-size_t batch_tokens(const ModelInfo& info) {
+size_t batch_tokens(const ModelInfo& info, size_t longest_text) {
   constexpr size_t kMaxTokens = 1024, kMaxFloats = size_t{1} << 25;  // 128 MB
   const auto hidden = static_cast<size_t>(info.hidden_size), inner = static_cast<size_t>(info.intermediate_size);
-  const size_t floats = (8 * hidden + inner) * static_cast<size_t>(info.layer_count);  // engine/bert.h: Intermediate
+  const size_t scores = static_cast<size_t>(info.head_count) * longest_text;
+  // engine/bert.h: Intermediate
+  const size_t floats = (8 * hidden + inner + scores) * static_cast<size_t>(info.layer_count);
   return std::clamp(kMaxFloats / floats, size_t{1}, kMaxTokens);
 }
 
@@ -60,10 +62,14 @@ void run_both(const Engine& reference, const Engine& model, const EncodedTexts& 
   const Observer expect = [&meter](const Intermediate& result) { meter.expect(result); };
   const Observer compare = [&meter](const Intermediate& result) { meter.compare(result); };
   RunContext reference_run, model_run;
-  reference_run.observer = &expect;
-  model_run.observer = &compare;
+  reference_run.observer = reference_run.scores_observer = &expect;
+  model_run.observer = model_run.scores_observer = &compare;
   const std::span<const int32_t> offsets = encoded.offsets;
-  const size_t most = batch_tokens(model.info()), labels = static_cast<size_t>(model.info().label_count);
+  size_t longest = 0;
+  for (size_t i = 1; i < offsets.size(); ++i) {
+    longest = std::max(longest, static_cast<size_t>(offsets[i] - offsets[i - 1]));
+  }
+  const size_t most = batch_tokens(model.info(), longest), labels = static_cast<size_t>(model.info().label_count);
   BertState reference_state, model_state;
   std::vector<int32_t> from_zero;
   for (size_t begin = 0; begin + 1 < offsets.size();) {

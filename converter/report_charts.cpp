@@ -132,8 +132,20 @@ std::string axes(const Frame& frame, ChartRange x_range, ChartRange y_range, con
   return out + line_element(frame.left, frame.bottom, frame.right, frame.bottom, "axis");
 }
 
+// Dots first, labels over them; a number that would lie on an earlier label is left out (the table has them all).
 std::string state_elements(const ReportData& data, const std::vector<State>& states, const Scale& x, const Scale& y) {
-  std::string out;
+  std::string out, labels;
+  std::vector<ChartPoint> taken;
+  const auto is_free = [&taken](const ChartPoint& at) {
+    return std::none_of(taken.begin(), taken.end(), [&](const ChartPoint& other) {
+      return std::abs(at.x - other.x) < 32 && std::abs(at.y - other.y) < 15;
+    });
+  };
+  for (const State* state : {&states.front(), &states.back()}) {
+    const bool first = state == &states.front();
+    taken.push_back({x(state->point.x), y(state->point.y) + (first ? 22 : -12)});
+    labels += text_element(taken.back().x, taken.back().y, "mark mid", first ? "start" : "chosen");
+  }
   for (const State& state : states) {
     const ReportStep& step = data.steps[state.number];
     const bool first = &state == &states.front(), last = &state == &states.back();
@@ -142,11 +154,35 @@ std::string state_elements(const ReportData& data, const std::vector<State>& sta
     out += fmt::format("<g><circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" class=\"dot{}\"/><title>{}</title></g>",
                        x(state.point.x), y(state.point.y), first || last ? 6 : 4, last ? " last" : "",
                        html_escape(fmt::format("{}. {}", state.number, what)));
-    const std::string mark = first ? "start" : last ? "chosen" : std::to_string(state.number);
-    if (first || last || states.size() <= 24) {
-      out += text_element(x(state.point.x), y(state.point.y) + (first ? 20 : -11),
-                          first || last ? "mark mid" : "tick mid", mark);
-    }
+    const ChartPoint at{x(state.point.x), y(state.point.y) - 11};
+    if (first || last || !is_free(at)) continue;
+    taken.push_back(at);
+    labels += text_element(at.x, at.y, "tick mid", std::to_string(state.number));
+  }
+  return out + labels;
+}
+
+// Times of the first and the last form as a whole, ms; none if one of them is not known.
+std::vector<double> whole_times(const ReportData& data) {
+  if (!data.first_seconds || !data.last_seconds) return {};
+  const double first = *data.first_seconds * 1e3, last = *data.last_seconds * 1e3;
+  return std::isfinite(first) && std::isfinite(last) ? std::vector<double>{first, last} : std::vector<double>();
+}
+
+// A lane of their own above the plot: they are no sums, and so on no line with those. Labels point away from each
+// other.
+std::string whole_elements(const std::vector<double>& times, const Frame& frame, const Scale& x) {
+  constexpr double kAbove = 20;
+  const double y = frame.top - kAbove;
+  std::string out = text_element(frame.left - 8, y + 4, "tick end", "measured");
+  out += line_element(frame.left, y, frame.right, y, "grid");
+  for (size_t i = 0; i < times.size(); ++i) {
+    const double at = x(times[i]);
+    const bool left = times[i] < times[1 - i] || (times[i] == times[1 - i] && i == 0);
+    out += line_element(at, y, at, frame.bottom, "drop");
+    out += fmt::format("<g><path class=\"whole\" d=\"M{:.1f} {:.1f}l7 7l7 -7l-7 -7Z\"/>", at - 7, y);
+    out += fmt::format("<title>measured as a whole: {:.2f} ms</title></g>", times[i]);
+    out += text_element(at + (left ? -12 : 12), y - 6, left ? "tick end" : "tick", i == 0 ? "start" : "chosen");
   }
   return out;
 }
@@ -213,8 +249,9 @@ std::string histogram_panel(const ReportSite& site) {
 }
 
 std::string step_chart(const ReportData& data) {
-  constexpr int kWidth = 900, kHeight = 380;
-  constexpr Frame kFrame{70, 876, 34, 326};
+  constexpr int kWidth = 900, kHeight = 400;
+  const std::vector<double> whole = whole_times(data);
+  const Frame frame{74, 876, whole.empty() ? 34.0 : 72.0, 346};
   const std::vector<State> states = states_of(data);
   if (states.size() < 2) return "";
   std::vector<ChartPoint> points;
@@ -224,21 +261,27 @@ std::string step_chart(const ReportData& data) {
   const auto [left, right] = std::minmax_element(points.begin(), points.end(), by_x);
   const auto [low, high] = std::minmax_element(points.begin(), points.end(), by_y);
   const bool budget = data.step_budget && std::isfinite(*data.step_budget);
-  const ChartRange x_range = widened(left->x, right->x);
+  double fastest = left->x, slowest = right->x;
+  for (const double time : whole) {
+    fastest = std::min(fastest, time);
+    slowest = std::max(slowest, time);
+  }
+  const ChartRange x_range = widened(fastest, slowest);
   const ChartRange y_range = budget ? widened(std::min(low->y, *data.step_budget), std::max(high->y, *data.step_budget))
                                     : widened(low->y, high->y);
   if (!is_drawable(x_range) || !is_drawable(y_range)) return "";
-  const Scale x(x_range, kFrame.left, kFrame.right), y(y_range, kFrame.bottom, kFrame.top);
+  const Scale x(x_range, frame.left, frame.right), y(y_range, frame.bottom - 16, frame.top);  // room for "start"
   std::string out = open_svg(kWidth, kHeight, "Time and accuracy as products are rolled back");
-  out += axes(kFrame, x_range, y_range, x, y);
+  out += axes(frame, x_range, y_range, x, y);
   if (budget) {
-    out += line_element(kFrame.left, y(*data.step_budget), kFrame.right, y(*data.step_budget), "budget");
-    out += text_element(kFrame.left + 4, y(*data.step_budget) - 6, "tick", "asked for");
+    out += line_element(frame.left, y(*data.step_budget), frame.right, y(*data.step_budget), "budget");
+    out += text_element(frame.left + 4, y(*data.step_budget) - 6, "tick", "asked for");
   }
   out += polyline(points, x, y, "line");
+  if (!whole.empty()) out += whole_elements(whole, frame, x);
   out += state_elements(data, states, x, y);
-  out += text_element(kFrame.left, 16, "name", data.step_measure);
-  out += text_element(kFrame.right, kHeight - 10, "name end", "time of the model, ms");
+  out += text_element(frame.left, 16, "name", data.step_measure);
+  out += text_element(frame.right, kHeight - 10, "name end", "time, ms; of line and dots the sum of the products'");
   return out + "</svg>";
 }
 

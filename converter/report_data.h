@@ -57,7 +57,8 @@ struct ReportSensitivity {
 // A state of the search: the first has no product and is the fastest form; each following one changes one product.
 struct ReportStep {
   std::string product, from, to;  // "layer.3.ffn2", "static", "dynamic"
-  std::optional<double> seconds;  // of the whole model on the timed texts, after the change
+  std::string reason;             // "accuracy", "speed"
+  std::optional<double> seconds;  // after the change: the first form's time and what each change costs by itself
   std::optional<double> value;    // of ReportData::step_measure, after the change; larger is better
 };
 
@@ -102,6 +103,8 @@ struct ReportData {
   std::string step_measure;  // "agreement, %"
   std::optional<double> step_budget;
   std::vector<ReportStep> steps;  // what was rolled back, in order
+  // The first and the last form as a whole, measured side by side: sums (ReportStep::seconds) are another thing.
+  std::optional<double> first_seconds, last_seconds;
 
   std::vector<ReportExample> examples;
   size_t changed_words = 0;  // of which `examples` are some, or all

@@ -6,9 +6,21 @@
 
 namespace octobert::converter {
 
-std::string cell(std::string_view text) { return fmt::format("<td>{}</td>", html_escape(text)); }
+namespace {
+
+// The class of cells whose text is kept on one line: those of so few bytes.
+const char* on_one_line(std::string_view text, size_t most) { return text.size() <= most ? " class=\"short\"" : ""; }
+
+}  // namespace
+
+std::string cell(std::string_view text) {
+  // "held out", "layer.11.attention_output"
+  return fmt::format("<td{}>{}</td>", on_one_line(text, 32), html_escape(text));
+}
 std::string number_cell(std::string_view text) { return fmt::format("<td class=\"n\">{}</td>", html_escape(text)); }
-std::string row_head(std::string_view text) { return fmt::format("<th scope=\"row\">{}</th>", breakable(text)); }
+std::string row_head(std::string_view text) {
+  return fmt::format("<th scope=\"row\"{}>{}</th>", on_one_line(text, 12), breakable(text));
+}
 
 std::string breakable(std::string_view name) {
   std::string out;
@@ -37,7 +49,7 @@ std::string table_head(const std::vector<std::string_view>& columns) {
 std::string table(std::string_view caption, const char* kind, const std::string& content) {
   return fmt::format(
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table class=\"{1}\">"
-      "<caption>{0}</caption>{2}</table></div>\n",
+      "<caption><span>{0}</span></caption>{2}</table></div>\n",
       html_escape(caption), kind, content);
 }
 

@@ -182,9 +182,9 @@ void add_comparison(const std::string& source, const Comparison& comparison, con
   report.changed_words += comparison.changed.size();
   for (const ChangedWord& changed : comparison.changed) {
     if (report.examples.size() == kMaxExamples) break;
-    ReportExample& example =
-        report.examples.emplace_back(sentences.empty() ? example_of(engine, texts[changed.text], changed.word)
-                                                       : example_of(sentences[changed.text], changed.word));
+    ReportExample& example = report.examples.emplace_back(
+        changed.text < texts.size() ? example_of(engine, texts[changed.text], changed.word)
+                                    : example_of(sentences[changed.text - texts.size()], changed.word));
     example.source = source;
     example.reference_label = engine.labels()[static_cast<size_t>(changed.reference)];
     example.model_label = engine.labels()[static_cast<size_t>(changed.model)];

@@ -27,8 +27,9 @@ void add_weights(const std::filesystem::path& checkpoint, const std::filesystem:
 // over them the ranges that `model` has fixed. Channels that a product multiplies first are multiplied here as well.
 void add_activations(const Calibration& seen, const BertModel& model, ReportData& report);
 
-// Agreement, scores and changed words on one source: its texts, or sentences where there are none. engine: the model
-// that was compared, for its tokenizer and label names.
+// Agreement, scores and changed words on one source: its texts, whose words are the tokenizer's, and then its
+// sentences, in the order in which they were compared. engine: the model that was compared, for its tokenizer and label
+// names.
 void add_comparison(const std::string& source, const Comparison& comparison, const Engine& engine,
                     std::span<const std::string> texts, std::span<const Sentence> sentences, ReportData& report);
 

@@ -84,7 +84,9 @@ std::string sqnr_body(const ReportData& data) {
   const SqnrLines lines = sqnr_lines(data, grid);
   std::string out = lead(
       "Signal-to-quantization-noise ratio of each intermediate result against the float model's, in decibels: every "
-      "6 dB less is twice the error. Errors add up from layer to layer.");
+      "6 dB less is twice the error. Errors add up from layer to layer. Attention's scores are compared as its softmax "
+      "is "
+      "given them.");
   if (!grid.layers.empty())
     out += grid_table(grid, "dB, by layer and place; the stronger the colour, the noisier", "heat", [&](size_t i) {
       const double value = data.sqnr[i].decibel;
@@ -131,8 +133,9 @@ std::string sensitivity_body(const ReportData& data) {
     rows += "</td></tr>";
   }
   const char* const text =
-      "How much each matrix product hurts, the worst first.<br><span class=\"key\"></span>it alone quantized, all else "
-      "in floats <span class=\"key second\"></span>everything quantized but it";
+      "How much each matrix product hurts, the worst first.<br><span class=\"entry\"><span "
+      "class=\"key\"></span>it alone quantized, all else in floats</span><span class=\"entry\"><span class=\"key "
+      "second\"></span>everything quantized but it</span>";
   return lead(text) +
          table(data.sensitivity_measure.empty() ? "Harm" : data.sensitivity_measure, "",
                table_head({"product", "scheme", "#it alone", "#all but it", ""}) + "<tbody>" + rows + "</tbody>");
@@ -186,8 +189,9 @@ std::string sites_body(const ReportData& data, ReportSite::Kind kind) {
   if (panels.empty()) return "";
   const size_t columns = parts.size() > kMostColumns ? (parts.size() + 1) / 2 : std::max<size_t>(parts.size(), 4);
   const char* const text =
-      "How often each value occurs; heights are logarithmic, so that the rare outliers show.<br><span class=\"key "
-      "area\"></span>the chosen range <span class=\"key other\"></span>other ranges, as named";
+      "How often each value occurs; heights are logarithmic, so that the rare outliers show.<br><span "
+      "class=\"entry\"><span class=\"key area\"></span>the chosen range</span><span class=\"entry\"><span class=\"key "
+      "other\"></span>other ranges, as named</span>";
   return lead(text) + fmt::format("<div class=\"panels sites\" style=\"--n:{}\">\n{}</div>\n",
                                   std::min(columns, kMostColumns), panels);
 }

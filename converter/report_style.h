@@ -36,10 +36,10 @@ overflow-wrap:anywhere}
 .meter i{display:block;height:100%;width:calc(var(--v)*100%);background:var(--accent);border-radius:4px}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.94rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--soft);padding-bottom:.4rem}
+caption{text-align:left;color:var(--soft);padding-bottom:.4rem}caption>span{display:inline-block;max-width:calc(100vw - 4.5rem)}
 th{text-align:left;font-weight:600;color:var(--soft)}td,th{padding:.34rem .6rem;border-bottom:1px solid var(--line);
 vertical-align:top}tbody th{color:var(--ink);font-weight:500;overflow-wrap:break-word}
-td.n,th.n{text-align:right;white-space:nowrap}td.wide{width:45%;min-width:8rem}td.text{min-width:14rem}tr:last-child>*{border-bottom:0}
+td.n,th.n{text-align:right;white-space:nowrap}.short{white-space:nowrap}td.wide{width:45%;min-width:8rem}td.text{min-width:14rem}tr:last-child>*{border-bottom:0}
 .heat td{text-align:center;border:2px solid var(--card);border-radius:6px;background:var(--line);
 background:color-mix(in oklab,var(--heat) calc(var(--v)*62%),var(--page))}.heat th{border:0}
 table.heat{table-layout:fixed;min-width:40rem}.heat thead th:first-child{width:4.2rem}.heat thead th{text-align:center;font-size:.86rem}.heat td.none{background:none;color:var(--soft)}
@@ -49,10 +49,11 @@ color:var(--soft);white-space:nowrap}
 .chip.float{color:var(--float)}.chip.weight-only{color:var(--weight)}.chip.dynamic{color:var(--dynamic)}
 .chip.static{color:var(--static)}.chip.int4,.chip.codebook{color:var(--small)}
 .bar{display:block;height:.5rem;margin:.22rem 0;border-radius:3px;width:max(2px,calc(var(--v)*100%));
-background:var(--accent)}.bar.second{background:var(--second)}
+background:var(--accent)}td.wide>.bar:only-child{margin:.48rem 0}.bar.second{background:var(--second)}
 .key{display:inline-block;width:.8rem;height:.8rem;border-radius:3px;background:var(--accent);vertical-align:-.08rem;
-margin:0 .3rem 0 .8rem}br+.key{margin-left:0}.key.second{background:var(--second)}
+margin-right:.3rem}.entry{display:inline-block;margin-right:.9rem}.key.second{background:var(--second)}
 .key.area{background:color-mix(in oklab,var(--accent) 18%,var(--card));border:1px solid var(--accent)}
+.key.round{border-radius:50%}.key.hollow{background:none;border:2px solid var(--second);transform:rotate(45deg) scale(.85)}
 .key.other{height:0;border-radius:0;background:none;border-top:2px dashed var(--second);vertical-align:.22rem}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(225px,1fr));gap:1rem}
 .panels.sites{grid-template-columns:repeat(var(--n),minmax(0,1fr));gap:1.2rem 1.4rem}
@@ -60,12 +61,14 @@ margin:0 .3rem 0 .8rem}br+.key{margin-left:0}.key.second{background:var(--second
 figure{margin:0;min-width:0}.big{overflow-x:auto}.big svg{min-width:36rem}figcaption{font-size:.9rem;font-weight:600;overflow-wrap:anywhere}
 .note{margin:.1rem 0 0;color:var(--soft);font-size:.82rem;line-height:1.4;overflow-wrap:anywhere}
 svg{display:block;width:100%;height:auto;overflow:visible}
-svg text{font-size:10.5px;fill:var(--soft)}.big svg text{font-size:13px}svg .mark,svg .name{fill:var(--ink)}
+svg text{font-size:10.5px;fill:var(--soft)}.big svg text{font-size:13px;paint-order:stroke;stroke:var(--card);stroke-width:4px}svg .mark,svg .name{fill:var(--ink)}
 svg .mark{font-weight:600}svg .mid{text-anchor:middle}svg .end{text-anchor:end}
 .grid{stroke:var(--line)}.axis{stroke:var(--soft)}
 .line{fill:none;stroke:var(--accent);stroke-width:2;stroke-linejoin:round}
 .line.behind{stroke:var(--behind);stroke-width:1.2}
 .dot{fill:var(--accent);stroke:var(--card);stroke-width:1.5}.dot.last{fill:var(--good)}
+.whole{fill:var(--card);stroke:var(--second);stroke-width:2}
+.drop{stroke:var(--second);stroke-width:1;stroke-dasharray:2 4;opacity:.7}
 .budget{stroke:var(--second);stroke-width:1.5;stroke-dasharray:6 4}
 .bars{fill:var(--fill)}.band{fill:var(--accent);opacity:.13}.edge{stroke:var(--accent);stroke-width:1.4}
 .edge.other{stroke:var(--second);stroke-dasharray:3 3}

@@ -243,9 +243,9 @@ void add_texts(const ReportData& data, EventFile& file) {
   for (const auto& [product, scheme] : data.products) products.push_back({product, scheme});
   add_table(file, "report/products", {"product", "scheme"}, products);
   for (const ReportStep& step : data.steps) {
-    if (!step.product.empty()) steps.push_back({step.product, step.from, step.to});
+    if (!step.product.empty()) steps.push_back({step.product, step.from, step.to, step.reason});
   }
-  add_table(file, "report/rolled_back", {"product", "from", "to"}, steps);
+  add_table(file, "report/rolled_back", {"product", "from", "to", "for"}, steps);
   for (const ReportExample& example : data.examples) {
     if (examples.size() == kMaxExamples) break;
     const Excerpt part = excerpt(example, kContext);

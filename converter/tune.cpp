@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <utility>
 
@@ -232,16 +233,16 @@ class Tuner {
     ReportData& report = result_.report;
     const auto [measure, limit] = budget_measure(options_);
     report.step_measure = measure;
-    report.step_budget = limit;
+    report.step_budget = 100 * limit;
     Choice choice(units_.size(), 0);
     const auto value = [&, limit = limit]() -> std::optional<double> {
       const auto found = search.measured().find(choice);
       if (found == search.measured().end()) return std::nullopt;
-      return found->second.margin + limit;
+      return 100 * (found->second.margin + limit);
     };
     // As the costs of the products add up; static_seconds_ are with a classifier in floats.
     double seconds = static_seconds_ + units_.back().options.front().seconds;
-    report.steps.push_back({"", "", "static", seconds, value()});
+    report.steps.push_back({"", "", "static", "", seconds, value()});
     for (const TuneMove& move : search.rollbacks()) {
       choice[move.unit] = move.to;
       const TuneUnit& unit = units_[move.unit];
@@ -249,9 +250,11 @@ class Tuner {
         return std::string(format::scheme_name(static_cast<uint32_t>(unit.options[option].scheme)));
       };
       seconds += unit.options[move.to].seconds - unit.options[move.from].seconds;
-      report.steps.push_back({unit.name, name(move.from), name(move.to), seconds, value()});
-      if (!rolled_back_.empty()) rolled_back_ += ", ";
-      rolled_back_ += unit.name + " " + name(move.to);
+      const bool for_speed = rollback_reason(unit, move.to) == RollbackReason::kSpeed;
+      report.steps.push_back(
+          {unit.name, name(move.from), name(move.to), for_speed ? "speed" : "accuracy", seconds, value()});
+      std::string& list = for_speed ? for_speed_ : for_accuracy_;
+      list += (list.empty() ? "" : ", ") + unit.name + " " + name(move.to);
     }
   }
 
@@ -259,6 +262,9 @@ class Tuner {
     const Plan plan = plan_of(choice_);
     result_.measure.tuned = tuned_->evaluate(plan);
     result_.measure.held_out = held_out_->evaluate(plan);
+    if (!result_.met) {
+      remains_ = what_remains(options_, tuned_->evaluate(float_products()), held_out_->evaluate(float_products()));
+    }
     step("time", "the result beside static, dynamic and float");
     const Plan plans[] = {uniform(Scheme::kStatic), uniform(Scheme::kDynamic), float_products(), plan};
     const char* names[] = {"static", "dynamic", "float", "this model"};
@@ -289,7 +295,7 @@ class Tuner {
     OpenOptions open = open_options(options_);
     open.executor = std::shared_ptr<Executor>(std::shared_ptr<void>(), &EngineAccess::executor(reference_.engine()));
     const Engine packed = Engine::open_memory(result_.model, open);
-    Comparison comparison =
+    const Comparison comparison =
         compare_models(reference_.engine(), packed, files_.held_out.encoded, files_.held_out.sentences);
     if (comparison.same_label != result_.measure.held_out.same_label) {
       throw std::logic_error("tune: the packed file does not do what was measured");
@@ -297,17 +303,15 @@ class Tuner {
     ReportData& report = result_.report;
     report.title = "octobert tune";
     if (!result_.met) report.warnings.push_back("The budget is not met: this is the best that was found.");
+    if (!remains_.empty()) report.warnings.push_back(remains_ + ".");
     add_model_file(EngineAccess::file(packed), report);
     add_activations(*calibration_, EngineAccess::model(packed), report);
+    const std::span<const Sentence> texts = files_.held_out.sentences;
     std::vector<std::string> lines;
-    if (options_.conll.empty()) {
-      for (const Sentence& text : files_.held_out.sentences) lines.push_back(text.words.front());
-      add_comparison("held out", comparison, packed, lines, {}, report);
-    } else {
-      // Words of lines are the tokenizer's, those of sentences are given: a report shows one kind.
-      if (!options_.texts.empty()) comparison.changed.clear();
-      add_comparison("held out", comparison, packed, {}, files_.held_out.sentences, report);
-    }
+    for (const Sentence& text : texts.first(files_.held_out.lines)) lines.push_back(text.words.front());
+    add_comparison("held out", comparison, packed, lines, texts.subspan(lines.size()), report);
+    report.first_seconds = result_.times.front().milliseconds / 1000;
+    report.last_seconds = result_.times.back().milliseconds / 1000;
     for (const TuneResult::Times& time : result_.times) {
       report.metrics.push_back({fmt::format("{} tokens", result_.timed_tokens), time.name, std::nullopt,
                                 time.milliseconds, ReportMetric::Unit::kMilliseconds, ""});
@@ -322,7 +326,10 @@ class Tuner {
     if (options_.min_agreement) entries["budget.min_agreement"] = fmt::format("{:g}", *options_.min_agreement);
     if (options_.max_f1_loss) entries["budget.max_f1_loss"] = fmt::format("{:g}", *options_.max_f1_loss);
     entries["budget.met"] = result_.met ? "yes" : "no";
-    entries["rolled_back"] = rolled_back_.empty() ? "nothing" : rolled_back_;
+    if (!remains_.empty()) entries["budget.remains"] = remains_;
+    const auto or_nothing = [](const std::string& list) { return list.empty() ? "nothing" : list; };
+    entries["rolled_back.accuracy"] = or_nothing(for_accuracy_);
+    entries["rolled_back.speed"] = or_nothing(for_speed_);
     if (!searches_classifier()) {
       entries["classifier"] =
           fmt::format("float: {:.2g} % of the work, not searched", 100 * classifier_share(checkpoint_.config()));
@@ -369,7 +376,8 @@ class Tuner {
   double classifier_costs_[kTuneSchemes.size()] = {};
   std::vector<TuneUnit> units_;  // [part][layer], then the classifier
   Choice choice_;
-  std::string rolled_back_;
+  std::string for_accuracy_, for_speed_;  // "layer.3.ffn2 dynamic, ...", by rollback_reason()
+  std::string remains_;                   // of the loss, with every product in floats, where the budget is not met
   size_t looks_ = 0, done_ = 0, total_ = 1;
   TuneResult result_;
 };

@@ -2,6 +2,8 @@
 #ifndef OCTOBERT_CONVERTER_TUNE_BUDGET_H_
 #define OCTOBERT_CONVERTER_TUNE_BUDGET_H_
 
+#include <string>
+
 #include "converter/metrics.h"
 #include "converter/tune.h"
 #include "converter/tune_search.h"
@@ -17,10 +19,15 @@ Verdict judge(const TuneOptions& options, const Comparison& comparison);
 // What a verdict's margin is the distance to: a measure of which larger is better, and the least that is asked of it.
 // Of two budgets no one measure tells: the margin itself, and 0.
 struct BudgetMeasure {
-  const char* name;
-  double limit;
+  const char* name;  // with the unit of 100 times the measure
+  double limit;      // a fraction of 1
 };
 BudgetMeasure budget_measure(const TuneOptions& options);
+
+// For people, of a budget that no choice keeps: that not even every product in floats does, what is not in floats then,
+// and what that alone costs. "" if the budget holds in both comparisons, which are of such a model with the float
+// model.
+std::string what_remains(const TuneOptions& options, const Comparison& tuned, const Comparison& held_out);
 
 }  // namespace octobert::converter
 

@@ -47,6 +47,11 @@ double classifier_share(const format::ModelConfig& config) {
 
 bool worth_searching(double share) { return share >= 1.0 / 400; }
 
+RollbackReason rollback_reason(const TuneUnit& unit, size_t option) {
+  return unit.options[option].seconds > unit.options.front().seconds ? RollbackReason::kAccuracy
+                                                                     : RollbackReason::kSpeed;
+}
+
 std::vector<TuneMove> rollback_order(std::span<const TuneUnit> units) {
   std::vector<RankedMove> ranked;
   for (size_t i = 0; i < units.size(); ++i) add_moves(units[i], i, ranked);

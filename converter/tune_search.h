@@ -34,6 +34,11 @@ double classifier_share(const format::ModelConfig& config);
 // times as fast, it would save less than a hundredth of the time, which no clock tells from noise.
 bool worth_searching(double share);
 
+// Why a unit is in this option rather than in its first: it costs time, which only the budget can have asked for; or,
+// as measured, it is no slower, so that there is nothing for the first one, whatever the budget.
+enum class RollbackReason { kAccuracy, kSpeed };
+RollbackReason rollback_reason(const TuneUnit& unit, size_t option);
+
 using Choice = std::vector<size_t>;  // of each unit, the index of its option
 
 // Choice `from` with one unit changed.

@@ -53,6 +53,7 @@ void add_part(const File& file, const Engine& model, TunePart& part, const Predi
     std::vector<std::string> lines;
     for (const Sentence& text : chosen) lines.push_back(text.words.front());
     append(encode_texts(model, lines), part.encoded);
+    part.lines += lines.size();
   }
   part.sentences.insert(part.sentences.end(), std::make_move_iterator(chosen.begin()),
                         std::make_move_iterator(chosen.end()));
@@ -92,7 +93,7 @@ void check_file(File& file, const Engine& model, bool for_f1, std::vector<std::s
 
 TuneFiles read_tune_files(const TuneOptions& options, const Engine& model) {
   std::vector<File> files;
-  for (const std::filesystem::path& path : options.texts) files.push_back(read_lines(path));
+  for (const std::filesystem::path& path : options.texts) files.push_back(read_lines(path));  // first: TunePart::lines
   for (const std::filesystem::path& path : options.conll) files.push_back({path, true, read_conll(path)});
   TuneFiles result;
   for (File& file : files) {

@@ -16,6 +16,7 @@ namespace octobert::converter {
 struct TunePart {
   EncodedTexts encoded;
   std::vector<Sentence> sentences;
+  size_t lines = 0;  // so many of them, at the front, are lines; the others have words of their own
 };
 
 struct TuneFiles {

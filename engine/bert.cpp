@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <vector>
 
+#include "engine/attention_scores.h"
 #include "engine/linear.h"
 #include "engine/parallel.h"
 #include "engine/profile.h"
@@ -174,6 +176,19 @@ void project_qkv(const Pass& pass, const EncoderLayer& layer) {
   pass.observe("qkv", state.qkv.data, layer.qkv.n, state.qkv.stride);
 }
 
+void observe_scores(const Pass& pass, const EncoderLayer& layer) {
+  if (pass.run.scores_observer == nullptr) return;
+  const std::string name = "layer." + std::to_string(pass.layer) + ".scores";
+  const auto heads = static_cast<int>(pass.config.head_count);
+  const std::span<const int32_t> offsets = pass.state.batch.offsets;
+  std::vector<float> scores;
+  for (size_t text = 0; text + 1 < offsets.size(); ++text) {
+    const int first = offsets[text] - offsets.front(), length = offsets[text + 1] - offsets[text];
+    attention_scores(pass.kernels(), pass.all(), layer, heads, pass.head_dim(), pass.state, first, length, scores);
+    (*pass.run.scores_observer)({name, scores.data(), heads * length, length, static_cast<size_t>(length)});
+  }
+}
+
 // body(worker, item, head) over texts and heads.
 template <class Body>
 void for_each_head(const Pass& pass, const Body& body) {
@@ -312,6 +327,7 @@ void encoder_layer(const RunContext& run, const ModelConfig& config, const Encod
   throw_if_cancelled(run);
   const Pass pass{run, config, state, index};
   project_qkv(pass, layer);
+  observe_scores(pass, layer);
   layer.attention == Scheme::kStatic ? attend_static(pass, layer) : attend(pass, layer);
   pass.observe("context", state.context.data, pass.hidden_size(), state.context.stride);
   for_each_block(

@@ -36,7 +36,10 @@ struct RunContext {
   Executor* executor = nullptr;         // null: the calling thread alone
   const CancelToken* cancel = nullptr;  // looked at between layers; null: never
   const Observer* observer = nullptr;   // called on the calling thread; null: nobody watches
-  Profile* profile = nullptr;           // engine/profile.h; null: not measured
+  // The same, of "layer.N.scores", between qkv and context: what attention's softmax is given (attention_scores.h),
+  // text by text, [head * query][key]. It is computed once more for that, which takes time.
+  const Observer* scores_observer = nullptr;
+  Profile* profile = nullptr;  // engine/profile.h; null: not measured
 };
 
 // Common preconditions (the engine's public entries check them; here they are the caller's duty): ids below

@@ -13,7 +13,7 @@ struct EngineAccess {
   static const KernelTable& kernels(const Engine& engine) { return *engine.impl_->kernels; }
   static Executor& executor(const Engine& engine) { return *engine.impl_->executor; }
 
-  // Engine::logits on memory of the caller's, watched. hooks: cancel, observer and profile count, the rest is the
+  // Engine::logits on memory of the caller's, watched. hooks: cancel, observers and profile count, the rest is the
   // engine's. With an observer the batch is never worked on in several chunks: its size is the caller's to keep small.
   static void logits(const Engine& engine, const PackedBatch& batch, std::span<float> logits, BertState& state,
                      const RunContext& hooks) {

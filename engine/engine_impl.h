@@ -29,7 +29,7 @@ struct Workspace::Impl {
 struct Engine::Impl {
   Impl(ModelFile model_file, const OpenOptions& options);
 
-  // See Engine::logits. `hooks`: cancel, observer and profile are taken from it, the rest is the engine's.
+  // See Engine::logits. `hooks`: cancel, observers and profile are taken from it, the rest is the engine's.
   void logits(const PackedBatch& batch, std::span<float> logits, BertState& state, RunContext hooks) const;
   // Throws Error(kInvalidInput) naming index, value and bound.
   void check_batch(const PackedBatch& batch, size_t logits_size) const;

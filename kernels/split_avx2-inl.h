@@ -276,7 +276,8 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
 #define OCTOBERT_SPLIT_FINISH(r) \
   if constexpr (R > r) epilogue.row(r, c##r);
 
-// Tiles of 4 rows by 1 panel: 8 accumulators, 4 registers of weights, the ones and 3 temporaries are all 16 registers.
+// Tiles of 4 rows by 1 panel: 8 accumulators, 4 registers of weights and 4 temporaries are all 16 registers; the ones
+// come from memory, which costs no operation of its own.
 struct SplitS8 {
   using Acc = Vec::I;
   static constexpr int kRows = 4;

@@ -43,7 +43,10 @@ TEST_F(Compare, AModelWithItself) {
   EXPECT_EQ(same.reference.all.expected, 3U);
   EXPECT_EQ(same.reference.all.found, same.model.all.found);
   EXPECT_EQ(same.reference.all.correct, same.model.all.correct);
-  ASSERT_EQ(same.sqnr.size(), 16U);
+  ASSERT_EQ(same.sqnr.size(), 18U);
+  EXPECT_EQ(same.sqnr[1].name, "layer.0.qkv");
+  EXPECT_EQ(same.sqnr[2].name, "layer.0.scores");
+  EXPECT_EQ(same.sqnr[3].name, "layer.0.context");
   for (const LayerSqnr& layer : same.sqnr) EXPECT_EQ(layer.decibel, std::numeric_limits<double>::infinity());
 }
 

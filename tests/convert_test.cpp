@@ -211,7 +211,7 @@ TEST_P(Schemes, Report) {
   EXPECT_GT(report.agreement_tokens, 50U);
   const bool four_bits = options.scheme.starts_with("weight-only-");
   EXPECT_GT(report.agreement, four_bits ? 0.8 : 0.9);
-  ASSERT_EQ(report.sqnr.size(), 2 * 7 + 2U);
+  ASSERT_EQ(report.sqnr.size(), 2 * 8 + 2U);
   EXPECT_EQ(report.sqnr.front().name, "embeddings");
   EXPECT_EQ(report.sqnr[1].name, "layer.0.qkv");
   EXPECT_EQ(report.sqnr.back().name, "logits");

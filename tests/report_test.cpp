@@ -53,7 +53,7 @@ ReportData full_report(const std::string& evil) {
     data.products.emplace_back(prefix + "ffn2", "static");
     data.clipped.back().shares.push_back({prefix + "ffn2", 0.01 * layer});
     data.sensitivity.push_back({prefix + "ffn2", evil, 0.5 * layer, 1.5});
-    data.steps.push_back({layer == 0 ? "" : prefix + evil, evil, evil, 0.012 + 0.001 * layer, 99.0 + layer});
+    data.steps.push_back({layer == 0 ? "" : prefix + evil, evil, evil, evil, 0.012 + 0.001 * layer, 99.0 + layer});
   }
   data.sites.push_back(
       site(evil, ReportSite::Kind::kWeights, {-1, 1, {1, 5, 9, 2}}, {{evil, -0.5, 0.5}, {evil, -2, 2}}, evil));
@@ -61,6 +61,8 @@ ReportData full_report(const std::string& evil) {
       site("layer.1.ffn2", ReportSite::Kind::kActivations, {-1, 3, {1, 5, 0, 2}}, {{"chosen", -0.5, 0.5}}, ""));
   data.sensitivity_measure = data.step_measure = evil;
   data.step_budget = 99.6;
+  data.first_seconds = 0.02;
+  data.last_seconds = 0.025;
   data.examples = {{evil, "before " + evil + " after", 7, 7 + evil.size(), evil, evil, evil}};
   data.changed_words = 12;
   return data;
@@ -148,6 +150,40 @@ TEST(ReportHtml, TimesAreNoAccuracy) {
   EXPECT_EQ(report_html(data).find("id=\"times\""), std::string::npos);
 }
 
+TEST(ReportHtml, RolledBackForAccuracyIsNotForSpeed) {
+  ReportData data;
+  data.steps = {{"", "", "static", "", 0.010, 99.1},
+                {"layer.0.qkv", "static", "dynamic", "speed", 0.009, 99.2},
+                {"layer.0.ffn2", "static", "dynamic", "accuracy", 0.011, 99.8},
+                {"layer.1.ffn2", "static", "float", "accuracy", 0.015, 99.9}};
+  const std::string page = report_html(data);
+  EXPECT_NE(
+      page.find("<p class=\"value\">2</p><p class=\"why\">for accuracy; 1 more, for which static is no faster</p>"),
+      std::string::npos);
+  const std::string section = part_of(page, "<section id=\"rollback\"", "</section>");
+  EXPECT_EQ(count(section, ">accuracy</td>"), 2u);
+  EXPECT_EQ(count(section, ">speed</td>"), 1u);
+  data.steps[1].reason = "accuracy";
+  EXPECT_NE(report_html(data).find("<p class=\"value\">3</p><p class=\"why\">products, from static</p>"),
+            std::string::npos);
+}
+
+TEST(ReportHtml, SumsOfTimesAreNotTheModelsTime) {
+  ReportData data;
+  data.steps = {{"", "", "static", "", 0.010, 99.1}, {"layer.0.ffn2", "static", "dynamic", "accuracy", 0.011, 99.8}};
+  const auto rollback = [&] { return part_of(report_html(data), "<section id=\"rollback\"", "</section>"); };
+  EXPECT_EQ(count(rollback(), "class=\"whole\""), 0u);
+  EXPECT_EQ(count(rollback(), ">measured</text>"), 0u);
+  data.first_seconds = 0.0142;
+  data.last_seconds = 0.0147;
+  const std::string both = rollback();
+  EXPECT_EQ(count(both, "class=\"whole\""), 2u);
+  for (const char* shown : {">measured</text>", "measured as a whole: 14.20 ms", "measured as a whole: 14.70 ms",
+                            "10.00 to 11.00 ms", "14.20 and 14.70 ms"}) {
+    EXPECT_NE(both.find(shown), std::string::npos) << shown;
+  }
+}
+
 TEST(ReportHtml, HostileTextsStayTexts) {
   const std::string evil[] = {"<script>alert(1)</script>",
                               "\" onload=\"alert(1)",
@@ -223,6 +259,7 @@ TEST(ReportHtml, NumbersThatAreNone) {
       for (ReportRange& range : site.ranges) range.high = bad;
     }
     data.steps[1].seconds = data.steps[1].value = bad;
+    data.first_seconds = data.last_seconds = bad;
     const std::string page = report_html(data);
     expect_well_formed(page);
     for (const char* attribute : {"=\"nan", "=\"inf", "=\"-nan", "=\"-inf", "--v:nan", "--v:-nan", "--v:inf", ",nan",

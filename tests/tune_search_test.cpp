@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <numeric>
 
 namespace octobert::converter {
@@ -191,6 +192,31 @@ TEST(TuneSearch, FurtherThanTheBudgetAsksForUntilNothingIsLeft) {
   search.choose({0, 3});
   EXPECT_EQ(search.choice(), (Choice{0, 3}));
   EXPECT_EQ(search.rollbacks().size(), 1U);
+}
+
+TEST(RollbackReason, WhatCostsTimeIsForAccuracy) {
+  TuneUnit product = unit("a", 1, 0.5, 0.1);
+  EXPECT_EQ(rollback_reason(product, 1), RollbackReason::kAccuracy);
+  EXPECT_EQ(rollback_reason(product, 3), RollbackReason::kAccuracy);
+  product.options[1].seconds = 0;
+  EXPECT_EQ(rollback_reason(product, 1), RollbackReason::kSpeed);
+  product.options[1].seconds = -0.5;
+  EXPECT_EQ(rollback_reason(product, 1), RollbackReason::kSpeed);
+  EXPECT_EQ(rollback_reason(product, 2), RollbackReason::kAccuracy);
+}
+
+TEST(RollbackReason, OfASearchThatHasBoth) {
+  std::vector<TuneUnit> units = {unit("slow", 10, 1, 0.1), unit("fast", 1, 0.5, 0.1), unit("left", 0.5, 0.4, 0.1)};
+  units[1].options[1].seconds = -0.5;  // dynamic is faster than static
+  AddingModel model{units, 3};
+  TuneSearch search = model.search();
+  ASSERT_TRUE(search.run(10));
+  const std::vector<TuneMove> rollbacks = search.rollbacks();
+  ASSERT_EQ(rollbacks.size(), 2U);
+  std::map<std::string, RollbackReason> reasons;
+  for (const TuneMove& move : rollbacks) reasons[units[move.unit].name] = rollback_reason(units[move.unit], move.to);
+  EXPECT_EQ(reasons.at("slow"), RollbackReason::kAccuracy);
+  EXPECT_EQ(reasons.at("fast"), RollbackReason::kSpeed);
 }
 
 TEST(TuneSearch, AtMostSoManyTrials) {

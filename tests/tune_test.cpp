@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <set>
 
 #include "converter/convert.h"
@@ -104,11 +106,36 @@ TEST(TuneBudget, EachHasItsMeasureAndOfTwoTheNearerCounts) {
   EXPECT_TRUE(judge(options, some_loss()).holds);
   EXPECT_NEAR(judge(options, some_loss()).margin, 0.001, 1e-12);
   EXPECT_EQ(budget_measure(options).limit, 0);  // no agreement: the margin of either
-  EXPECT_STREQ(budget_measure(options).name, "margin within the nearer budget");
+  EXPECT_STREQ(budget_measure(options).name, "margin within the nearer budget, points");
   options.max_f1_loss = 0.05;
   EXPECT_FALSE(judge(options, some_loss()).holds);
   options.min_agreement.reset();
   EXPECT_NEAR(judge(options, some_loss()).margin + budget_measure(options).limit, -some_loss().f1_loss(), 1e-12);
+}
+
+TEST(TuneBudget, WhatTheWordEmbeddingsAloneCost) {
+  TuneOptions options;
+  options.min_agreement = 0.995;
+  Comparison nothing_lost = some_loss();
+  nothing_lost.same_label = nothing_lost.words;
+  nothing_lost.model.all = nothing_lost.reference.all;
+  EXPECT_EQ(what_remains(options, some_loss(), nothing_lost), "");  // both hold: it is not the words' fault
+  options.min_agreement = 1;
+  for (const bool tuned : {true, false}) {
+    const std::string text =
+        what_remains(options, tuned ? some_loss() : nothing_lost, tuned ? nothing_lost : some_loss());
+    for (const char* part :
+         {"5 of 1000 words", "(agreement 99.5000 %, asked for 100 %)", "0 of 1000 words", "word embeddings, int8"}) {
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+    }
+    EXPECT_EQ(text.find("5 of 1000") < text.find("0 of 1000"), tuned) << text;
+    EXPECT_EQ(text.find("F1"), std::string::npos) << text;
+  }
+  options.min_agreement.reset();
+  options.max_f1_loss = 0.01;
+  const std::string text = what_remains(options, some_loss(), nothing_lost);
+  EXPECT_NE(text.find("10.000 points of F1 lost (asked for 1 at most)"), std::string::npos) << text;
+  EXPECT_EQ(text.find("label"), std::string::npos) << text;
 }
 
 class Tune : public testing::Test {
@@ -159,7 +186,8 @@ TEST_F(Tune, BringsBackAModelWithPlantedOutliers) {
   ASSERT_TRUE(result.met);
   EXPECT_GE(result.measure.tuned.agreement(), 0.97);
   EXPECT_GE(result.measure.held_out.agreement(), 0.97);
-  EXPECT_NE(result.policy.certificate.at("rolled_back"), "nothing");
+  const auto& certificate = result.policy.certificate;
+  EXPECT_FALSE(certificate.at("rolled_back.accuracy") == "nothing" && certificate.at("rolled_back.speed") == "nothing");
 
   // What was measured is what the file does.
   const Engine tuned = Engine::open_memory(result.model, {.threads = 1});
@@ -193,7 +221,9 @@ TEST_F(Tune, TheFileCarriesItsCertificate) {
   EXPECT_EQ(entries.at("certificate.text.1").size(), std::string("texts.txt ").size() + 64);
   EXPECT_EQ(entries.at("certificate.held_out.words"), std::to_string(result.measure.held_out.words));
   EXPECT_EQ(entries.at("calibration.hold_out"), "4");
-  EXPECT_TRUE(entries.contains("certificate.rolled_back"));
+  EXPECT_TRUE(entries.contains("certificate.rolled_back.accuracy"));
+  EXPECT_TRUE(entries.contains("certificate.rolled_back.speed"));
+  EXPECT_FALSE(entries.contains("certificate.budget.remains"));
   EXPECT_FALSE(entries.contains("certificate.classifier"));  // the search had it: a 60th of the work
   EXPECT_TRUE(entries.contains("certificate.milliseconds.this model"));
 }
@@ -211,6 +241,63 @@ TEST_F(Tune, ReportsEveryProductAndTheWay) {
   ASSERT_GE(result.report.steps.size(), 2U);
   EXPECT_EQ(result.report.steps.front().product, "");
   EXPECT_TRUE(result.report.steps.front().value.has_value());
+  EXPECT_EQ(result.report.first_seconds, result.times.front().milliseconds / 1000);
+  EXPECT_EQ(result.report.last_seconds, result.times.back().milliseconds / 1000);
+}
+
+// Which of the two it is depends on timings; that each has one, and the right one, does not.
+TEST_F(Tune, EveryRollbackHasItsReason) {
+  with_planted_outliers().write(checkpoint());
+  const TuneResult result = tune(checkpoint(), options_);
+  ASSERT_GE(result.report.steps.size(), 2U);
+  std::map<std::string, std::string> lists = {{"accuracy", ""}, {"speed", ""}};
+  size_t not_static = 0;
+  for (size_t i = 1; i < result.report.steps.size(); ++i) {
+    const ReportStep &before = result.report.steps[i - 1], &step = result.report.steps[i];
+    EXPECT_EQ(step.reason, *step.seconds > *before.seconds ? "accuracy" : "speed") << step.product;
+    std::string& list = lists.at(step.reason);
+    list += (list.empty() ? "" : ", ") + step.product + " " + step.to;
+    not_static += step.product.ends_with(".scores") ? 2 : 1;  // with context
+  }
+  for (const auto& [reason, list] : lists) {
+    EXPECT_EQ(result.policy.certificate.at("rolled_back." + reason), list.empty() ? "nothing" : list);
+  }
+  const auto& products = result.policy.products;
+  EXPECT_EQ(not_static, std::count_if(products.begin(), products.end(),
+                                      [](const auto& p) { return p.second != format::Scheme::kStatic; }));
+}
+
+// Words of lines are the tokenizer's, those of sentences are given.
+TEST_F(Tune, ShowsChangedLabelsOfLinesAndOfSentences) {
+  with_planted_outliers().write(checkpoint());
+  const std::string lines = random_lines(160);
+  std::string conll, sentences = "\n";
+  for (int i = 0; i < 160; ++i) {
+    const std::vector<std::string> words = {i % 2 ? "Marta." : "run", "in", i % 3 ? "Lisbon" : "the",
+                                            std::string(1, static_cast<char>('a' + i % 26))};
+    for (const std::string& word : words) conll += word + "\tB-PER\n";
+    for (const std::string& word : words) sentences += word + (&word == &words.back() ? "\n" : " ");
+    conll += "\n";
+  }
+  write_file(folder_ / "labelled.tsv", conll);
+  options_.conll = {folder_ / "labelled.tsv"};
+  options_.min_agreement = 0;  // all static, which loses labels
+  const TuneResult result = tune(checkpoint(), options_);
+  EXPECT_EQ(result.report.changed_words, result.measure.held_out.words - result.measure.held_out.same_label);
+  size_t of_lines = 0, of_sentences = 0;
+  for (const ReportExample& example : result.report.examples) {
+    const bool labelled = !example.gold_label.empty();
+    ++(labelled ? of_sentences : of_lines);
+    EXPECT_NE(("\n" + (labelled ? sentences : lines)).find("\n" + example.text + "\n"), std::string::npos)
+        << example.text;
+    ASSERT_LT(example.begin, example.end);
+    ASSERT_LE(example.end, example.text.size());
+    const std::string word = example.text.substr(example.begin, example.end - example.begin);
+    EXPECT_EQ(word.find(' '), std::string::npos) << word;
+    EXPECT_EQ(labelled && word == "Marta", false) << "a word is given with its full stop";
+  }
+  EXPECT_GT(of_lines, 0U);
+  EXPECT_GT(of_sentences, 0U);
 }
 
 // What the search measures of a classifier in each scheme is what convert() makes of it.
@@ -251,6 +338,10 @@ TEST_F(Tune, ABudgetThatCannotBeMet) {
   EXPECT_FALSE(result.met);
   EXPECT_GT(result.measure.tuned.agreement(), 0.97);
   EXPECT_FALSE(result.model.empty());  // for --keep-best
+  const std::string& remains = result.policy.certificate.at("budget.remains");
+  EXPECT_NE(remains.find("word embeddings, int8"), std::string::npos) << remains;
+  const auto warned = [&](const std::string& text) { return text == remains + "."; };
+  EXPECT_EQ(std::count_if(result.report.warnings.begin(), result.report.warnings.end(), warned), 1);
 }
 
 TEST_F(Tune, F1WithLabels) {

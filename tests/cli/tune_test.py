@@ -21,6 +21,10 @@ class Tuning(Case):
         policy = self.folder / "m.policy.json"
         report = self.json_lines("inspect", model, "--json")[0]["report"]
         self.assertEqual(report["certificate.budget.met"], "yes")
+        for reason in ("accuracy", "speed"):
+            said = report[f"certificate.rolled_back.{reason}"]
+            self.assertIn(f"certificate.rolled_back.{reason} ", self.run_command("inspect", model).stdout.decode())
+            self.assertRegex(said, r"^nothing$|^((layer\.\d\.\w+|classifier) (dynamic|weight-only|float)(, |$))+$")
         self.assertGreaterEqual(float(report["certificate.held_out.agreement"]), 0.5)
         again = self.folder / "again.octo"
         self.run_command("convert", TINY_CHECKPOINT, "-o", again, "--policy", policy, "--calibrate", texts, "--quiet")
@@ -61,14 +65,32 @@ class Tuning(Case):
         tune = ["tune", TINY_CHECKPOINT, "-o", model, "--text", texts, "--min-agreement", "1", "--quiet"]
         done = self.run_command(*tune, "--report", report, expect=EXIT_BAR_NOT_MET)
         self.assertIn("nothing is written", done.stdout.decode())
-        self.assertIn("rolled back", done.stdout.decode())
+        self.assertRegex(done.stdout.decode(), r"rolled back from static for accuracy: .*\nnot static because .*: .*\n")
+        remains = r"With every product in floats it is not met either: .* word embeddings, int8 in every scheme but float"
+        self.assertRegex(done.stderr.decode(), "warning: " + remains)
+        self.assertRegex((report / "index.html").read_text(), remains)
         self.assertIn("<h1>m.octo (not written)</h1>", (report / "index.html").read_text())
         self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["many.txt", "report", "texts.txt"])
         self.run_command(*tune, "--keep-best", best, "--report", report, expect=EXIT_BAR_NOT_MET)
         self.assertIn("<h1>best.octo</h1>", (report / "index.html").read_text())
         self.assertFalse(model.exists())
-        self.assertEqual(self.json_lines("inspect", best, "--json")[0]["report"]["certificate.budget.met"], "no")
+        certificate = self.json_lines("inspect", best, "--json")[0]["report"]
+        self.assertEqual(certificate["certificate.budget.met"], "no")
+        self.assertRegex(certificate["certificate.budget.remains"], remains)
         self.assertTrue((self.folder / "best.policy.json").exists())
+
+    def test_changed_labels_of_texts_and_of_sentences(self):
+        texts = self.write("many.txt", self.texts().read_text() + "".join(
+            " ".join(f"{w}{(i * j) % 97}" for j, w in enumerate(WORDS)) + "\n" for i in range(200)))
+        words = [f"{w}{i}" for i in range(40) for w in WORDS[:6]]
+        conll = self.write("t.tsv", "".join("".join(f"{w}\tB-PER\n" for w in words[i:i + 6]) + "\n" for i in range(200)))
+        page = self.folder / "report" / "index.html"
+        self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--text", texts, "--conll", conll,
+                         "--min-agreement", "0", "--samples", "64", "--report", page.parent, "--quiet")
+        items = re.findall(r"<li><p dir.*?</li>", page.read_text(), re.S)
+        labelled = [item for item in items if "in the text <code>B-PER</code>" in item]
+        self.assertGreater(len(labelled), 0)
+        self.assertGreater(len(items), len(labelled))
 
     def test_labels_of_which_the_model_has_some(self):
         labelled = self.write("some.tsv", "marta\tB-PER\nin\tO\nlisbon\tB-Q\n\n" * 20)
