@@ -67,6 +67,7 @@ class Tuner {
                    [this](size_t done, size_t) { step("pack", fmt::format("layer {}", done)); });
     tuned_.emplace(*model_, files_.tuned.encoded, files_.tuned.sentences);
     held_out_.emplace(*model_, files_.held_out.encoded, files_.held_out.sentences);
+    for (const auto* part : {&*tuned_, &*held_out_}) require_entities_found(options_, part->reference_scores());
     measure_times();
     measure_sensitivity();
     search();
