@@ -13,7 +13,7 @@
 #include "apps/output.h"
 #include "apps/progress.h"
 #include "apps/report.h"
-#include "converter/calibrate.h"
+#include "converter/calibration_samples.h"
 #include "converter/output_file.h"
 #include "converter/report_fill.h"
 

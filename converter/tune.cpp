@@ -94,11 +94,10 @@ class Tuner {
 
   void calibrate_model() {
     step("calibrate", "texts");
-    CalibrationTexts texts = calibration_texts_of(options_, settings_.hold_out);
-    const EncodedTexts encoded = encode_samples(reference_.engine(), texts, settings_.samples);
+    const CalibrationTexts texts = calibration_texts_of(options_, settings_.hold_out);
+    const EncodedTexts encoded = encode_samples(reference_.engine(), texts, settings_.samples, result_.report.warnings);
     calibration_ = calibrate(reference_.engine(), encoded, settings_.gptq);
-    calibration_->source = texts.source;
-    result_.report.warnings.insert(result_.report.warnings.end(), texts.warnings.begin(), texts.warnings.end());
+    calibration_->source = texts.source();
   }
 
   // Seconds that a part costs in a layer beyond its first option, in each scheme: all layers' switched at once; and the
