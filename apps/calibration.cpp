@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "converter/calibrate.h"
+#include "converter/calibration_samples.h"
 
 namespace octobert::apps {
 namespace {

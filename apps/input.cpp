@@ -12,6 +12,7 @@
 
 #include "apps/command.h"
 #include "converter/json.h"
+#include "converter/text_lines.h"
 #include "octobert/error.h"
 
 namespace octobert::apps {
@@ -47,18 +48,6 @@ std::vector<std::string> split_words(std::string_view line) {
   return words;
 }
 
-// The library's message without its own prefix, "[json.exception.parse_error.101] parse error at line 1, column 9: ",
-// whose line is always the first, and at a length that a line of ten megabytes does not reach.
-std::string short_reason(const nlohmann::json::parse_error& error) {
-  std::string_view what = error.what();
-  const size_t column = what.find(", column ");
-  const size_t prefix = what.find(": ", column == what.npos ? 0 : column);
-  if (prefix != what.npos) what.remove_prefix(prefix + 2);
-  constexpr size_t kLongest = 300;
-  const bool cut = what.size() > kLongest;
-  return fmt::format("not valid JSON at byte {}: {}{}", error.byte, what.substr(0, kLongest), cut ? "..." : "");
-}
-
 // The same bytes with U+FFFD for what is not UTF-8: the JSON library writes any bytes so, but refuses to read them.
 std::string valid_utf8(std::string_view bytes) {
   const auto quoted = nlohmann::json(bytes).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -67,52 +56,24 @@ std::string valid_utf8(std::string_view bytes) {
 
 nlohmann::json parse_json(std::string_view line, InvalidUtf8 policy, const std::string& origin) {
   try {
-    return nlohmann::json::parse(line);
-  } catch (const nlohmann::json::parse_error& error) {
-    if (policy == InvalidUtf8::kReplace) {
-      const std::string valid = valid_utf8(line);
-      if (valid != line) return parse_json(valid, policy, origin);
-    }
-    throw Error(ErrorCode::kInvalidInput, fmt::format("{}: {}", origin, short_reason(error)));
+    return converter::parse_json_line(line, origin);
+  } catch (const Error&) {
+    if (policy != InvalidUtf8::kReplace) throw;
+    const std::string valid = valid_utf8(line);
+    if (valid == line) throw;
+    return converter::parse_json_line(valid, origin);
   }
-}
-
-std::string string_field(const nlohmann::json& object, const char* field, const std::string& origin) {
-  const auto found = object.find(field);
-  if (found == object.end()) {
-    throw Error(ErrorCode::kInvalidInput, fmt::format("{}: the object has no field \"{}\"", origin, field));
-  }
-  if (!found->is_string()) {
-    throw Error(ErrorCode::kInvalidInput,
-                fmt::format("{}: field \"{}\": expected a string, found {}", origin, field, found->type_name()));
-  }
-  return found->get<std::string>();
 }
 
 InputText parse_json_line(std::string_view line, bool pairs, InvalidUtf8 policy, const std::string& origin) {
-  InputText item;
   const nlohmann::json value = parse_json(line, policy, origin);
-  if (value.is_string()) {
-    item.text = value.get<std::string>();
-  } else if (value.is_object()) {
-    item.text = string_field(value, "text", origin);
-    item.has_pair = pairs && value.contains("pair");
-    if (item.has_pair) item.pair = string_field(value, "pair", origin);
-  } else if (value.is_array()) {
-    item.pre_tokenized = true;
-    for (const auto& word : value) {
-      if (!word.is_string()) {
-        throw Error(ErrorCode::kInvalidInput, fmt::format("{}: word {}: expected a string, found {}", origin,
-                                                          item.words.size() + 1, word.type_name()));
-      }
-      item.words.push_back(word.get<std::string>());
-    }
-    item.text = join_words(item.words);
-  } else {
-    throw Error(ErrorCode::kInvalidInput,
-                fmt::format("{}: expected a string, an object with \"text\" or an array of words, found {}", origin,
-                            value.type_name()));
-  }
+  converter::JsonText json = converter::json_text(value, origin);
+  InputText item;
+  item.text = std::move(json.text);
+  item.pre_tokenized = json.words.has_value();
+  if (json.words) item.words = std::move(*json.words);
+  item.has_pair = pairs && value.is_object() && value.contains("pair");
+  if (item.has_pair) item.pair = converter::json_string_field(value, "pair", origin);
   item.origin = origin;
   return item;
 }

@@ -45,7 +45,7 @@ struct InputText {
   std::string origin;  // for messages: "standard input, line 3"
 };
 
-// What a line says. Throws Error(kInvalidInput) that begins with `origin`.
+// What a line says. Throws Error(kFormat) that begins with `origin`.
 InputText parse_line(std::string_view line, const InputOptions& options, InvalidUtf8 policy, const std::string& origin);
 
 // "[101, 7592, 102]": integers from 0 to vocab_size - 1. Throws Error(kInvalidInput) that begins with `origin`.

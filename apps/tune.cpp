@@ -13,7 +13,7 @@
 #include "apps/output.h"
 #include "apps/progress.h"
 #include "apps/report.h"
-#include "converter/calibrate.h"
+#include "converter/calibration_samples.h"
 #include "converter/output_file.h"
 #include "converter/report_fill.h"
 
@@ -56,8 +56,8 @@ std::string summary(const converter::TuneResult& result, const std::string& writ
   return text + "\n";
 }
 
-// A model and its policy: files that can't be written are found before the work, and none appears without the other's
-// bytes being there too.
+// A model and its policy: files that can't be written are found before the work, and none appears, or replaces an
+// earlier one, without the other.
 class ModelAndPolicy {
  public:
   ModelAndPolicy(const TuneFlags& flags, const std::string& model)
@@ -68,8 +68,7 @@ class ModelAndPolicy {
     const std::string json = converter::policy_json(result.policy);
     model_.append(result.model);
     policy_.append(std::as_bytes(std::span(json)));
-    policy_.commit();
-    model_.commit();
+    OutputFile::commit_both(policy_, model_);
     return fmt::format("{}: {:.1f} MB; policy in {}", model_name_, static_cast<double>(result.model.size()) / 1e6,
                        policy_name_.string());
   }

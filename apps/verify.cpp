@@ -15,6 +15,7 @@
 #include "apps/progress.h"
 #include "apps/report.h"
 #include "converter/calibrate.h"
+#include "converter/calibration_samples.h"
 #include "converter/compare.h"
 #include "converter/report_fill.h"
 #include "engine/engine_access.h"
@@ -305,15 +306,15 @@ void add_verify(CLI::App& app, Action& action) {
       ->type_name("F");
   command
       ->add_option("--text", options->texts,
-                   fmt::format("Compare on these texts: lines, or JSON lines ({})",
+                   fmt::format("Compare on these texts: lines, or JSON lines ({}), each a string, an object with "
+                               "\"text\" or an array of words",
                                fmt::join(converter::kJsonLinesEndings, ", ")))
       ->needs(against)
       ->type_name("F");
   command->add_option("--conll", options->conll, "Compare on these sentences: WORD TAB LABEL, an empty line after each")
       ->needs(against)
       ->type_name("F");
-  command->add_flag("--jsonl", options->jsonl,
-                    "Lines of --text are JSON, whatever the name: strings, or objects with \"text\"");
+  command->add_flag("--jsonl", options->jsonl, "Lines of --text are JSON, whatever the name");
   command->add_option("--min-agreement", options->min_agreement, "Least share (0 to 1) of words with the float label")
       ->needs(against)
       ->check(number_in(0, 1))

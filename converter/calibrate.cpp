@@ -6,82 +6,10 @@
 #include <unordered_map>
 #include <utility>
 
-#include "converter/calibration_texts.h"
-#include "converter/json.h"
-#include "converter/provenance.h"
 #include "engine/engine_access.h"
-#include "octobert/error.h"
 
 namespace octobert::converter {
 namespace {
-
-constexpr size_t kMaxFileBytes = size_t{1} << 30;  // as read_conll
-constexpr size_t kLeastTokens = 64;                // a few sentences: less says nothing about ranges
-
-// The JSON of a line: a string, or an object whose "text" is one.
-std::string text_of_json(std::string_view line, const std::string& where) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  if (json.is_string()) return json.get<std::string>();
-  if (json.is_object() && json.contains("text") && json["text"].is_string()) return json["text"].get<std::string>();
-  throw Error(ErrorCode::kFormat, where + ": expected a JSON string or an object with a string \"text\"");
-}
-
-CalibrationTexts read_lines(const std::string& file, bool json) {
-  CalibrationTexts texts;
-  const std::string content = read_utf8_file(file, kMaxFileBytes);
-  size_t number = 1;
-  for (size_t begin = 0; begin < content.size(); ++number) {
-    const size_t end = std::min(content.find('\n', begin), content.size());
-    std::string_view line = std::string_view(content).substr(begin, end - begin);
-    begin = end + 1;
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    const std::string where = fmt::format("{}: line {}", file, number);
-    texts.texts.push_back({{json ? text_of_json(line, where) : std::string(line)}, {}});
-  }
-  return texts;
-}
-
-CalibrationTexts read_words(const std::string& file) {
-  CalibrationTexts texts;
-  texts.by_words = true;
-  texts.texts = read_conll(file);
-  return texts;
-}
-
-bool ends_with_one_of(const std::string& file, std::span<const std::string_view> endings) {
-  const std::string extension = std::filesystem::path(file).extension().string();
-  return std::find(endings.begin(), endings.end(), extension) != endings.end();
-}
-
-size_t window(const Engine& model) {
-  const auto positions = static_cast<size_t>(model.info().max_positions);
-  const size_t configured = model.tokenizer().model_max_length();
-  return configured == 0 ? positions : std::min(positions, configured);
-}
-
-size_t bytes_of(const Sentence& text) {
-  size_t bytes = 0;
-  for (const std::string& word : text.words) bytes += word.size() + 1;
-  return bytes;
-}
-
-// Texts from `first` on, around the end to the front, until there are about `tokens` tokens.
-Sentence joined(const CalibrationTexts& texts, size_t first, size_t tokens) {
-  constexpr size_t kBytesPerToken = 6;  // more than most have: what is too long is cut to the window
-  Sentence result;
-  size_t bytes = 0;
-  for (size_t i = 0; i < texts.texts.size() && bytes < tokens * kBytesPerToken; ++i) {
-    const Sentence& text = texts.texts[(first + i) % texts.texts.size()];
-    if (texts.by_words || result.words.empty()) {
-      result.words.insert(result.words.end(), text.words.begin(), text.words.end());
-    } else {
-      result.words.front() += " " + text.words.front();
-    }
-    bytes += bytes_of(text);
-  }
-  return result;
-}
 
 // Which statistics an intermediate result goes to.
 using Places = std::unordered_map<std::string, Site*>;
@@ -149,60 +77,6 @@ std::vector<float> token_weights(const KernelTable& kernels, std::span<float> lo
 }
 
 }  // namespace
-
-bool is_named_conll(const std::string& file) { return ends_with_one_of(file, kConllEndings); }
-bool is_named_json_lines(const std::string& file) { return ends_with_one_of(file, kJsonLinesEndings); }
-
-CalibrationTexts read_calibration_texts(const std::string& file) {
-  CalibrationTexts texts;
-  if (file == "builtin") {
-    for (std::string& text : builtin_calibration_texts()) texts.texts.push_back({{std::move(text)}, {}});
-    texts.source = file;
-    return texts;
-  }
-  texts = is_named_conll(file) ? read_words(file) : read_lines(file, is_named_json_lines(file));
-  if (texts.texts.empty()) throw Error(ErrorCode::kFormat, file + ": there is no text to calibrate on");
-  texts.source = sha256_of_file(file);
-  return texts;
-}
-
-void leave_out_held(CalibrationTexts& texts, size_t every) {
-  size_t index = 0;
-  std::erase_if(texts.texts, [&](const Sentence&) { return is_held_out(index++, every); });
-}
-
-EncodedTexts encode_samples(const Engine& model, CalibrationTexts& texts, size_t samples) {
-  constexpr size_t kEveryNthJoined = 16;
-  const size_t available = texts.texts.size(), count = std::min(samples, available), longest = window(model);
-  if (available < samples && texts.source != "builtin") {
-    texts.warnings.push_back(
-        fmt::format("calibration: the file has {} texts, fewer than {} samples: all are used", available, samples));
-  }
-  TokenizeOptions options;
-  options.max_length = longest;
-  Encodings encodings;
-  std::vector<std::string_view> words;
-  EncodedTexts encoded;
-  for (size_t i = 0; i < count; ++i) {
-    const size_t index = i * available / count;
-    const bool join = i % kEveryNthJoined == kEveryNthJoined - 1;
-    const Sentence sample = join ? joined(texts, index, longest >> (3 - i / kEveryNthJoined % 4)) : texts.texts[index];
-    words.assign(sample.words.begin(), sample.words.end());
-    if (texts.by_words) {
-      model.tokenizer().encode_words(words, options, encodings);
-    } else {
-      model.tokenizer().encode(words.front(), options, encodings);
-    }
-    const Encoding& chunk = encodings.chunks.front();
-    encoded.ids.insert(encoded.ids.end(), chunk.ids.begin(), chunk.ids.end());
-    encoded.offsets.push_back(static_cast<int32_t>(encoded.ids.size()));
-  }
-  if (encoded.ids.size() < kLeastTokens) {
-    throw Error(ErrorCode::kInvalidInput, fmt::format("calibration: the texts have {} tokens, expected {} or more",
-                                                      encoded.ids.size(), kLeastTokens));
-  }
-  return encoded;
-}
 
 Calibration calibrate(const Engine& float_model, const EncodedTexts& texts, bool with_hessians,
                       const std::function<void(size_t done, size_t total)>& progress) {

@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
-#include "converter/json.h"
 #include "converter/labels.h"
+#include "converter/text_lines.h"
 #include "octobert/error.h"
 
 namespace octobert::converter {
 namespace {
-
-// Corpora of hundreds of megabytes are not evaluation sets; a mistaken file should not fill the memory.
-constexpr size_t kMaxCorpusBytes = size_t{1} << 30;
 
 constexpr std::string_view kColumnSeparators = " \t";
 
@@ -95,33 +93,27 @@ std::string drop_other_labels(const std::string& file, std::span<Sentence> sente
 
 }  // namespace
 
-std::vector<Sentence> read_conll(const std::filesystem::path& path) {
-  const std::string text = read_utf8_file(path, kMaxCorpusBytes);
-  std::vector<Sentence> sentences;
-  Sentence sentence;
-  const auto finish_sentence = [&] {
-    if (!sentence.words.empty()) sentences.push_back(std::move(sentence));
-    sentence = {};
-  };
-  size_t number = 1;
-  for (size_t begin = 0; begin < text.size(); ++number) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    std::string_view line = std::string_view(text).substr(begin, end - begin);
-    begin = end + 1;
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.empty() || line.starts_with("-DOCSTART-")) {
-      finish_sentence();
-      continue;
+bool read_conll_sentence(TextLines& lines, Sentence& sentence) {
+  sentence = {};
+  while (const auto line = lines.next()) {
+    if (line->empty() || line->starts_with("-DOCSTART-")) {
+      if (sentence.words.empty()) continue;
+      return true;
     }
-    const size_t first = line.find_first_of(kColumnSeparators), last = line.find_last_of(kColumnSeparators);
-    if (first == std::string_view::npos || first == 0 || last + 1 == line.size()) {
-      throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: expected a token, a tab and a label, found '{}'",
-                                                  path.string(), number, line.substr(0, 80)));
+    const size_t first = line->find_first_of(kColumnSeparators), last = line->find_last_of(kColumnSeparators);
+    if (first == std::string_view::npos || first == 0 || last + 1 == line->size()) {
+      lines.fail(fmt::format("expected a token, a tab and a label, found '{}'", line->substr(0, 80)));
     }
-    sentence.words.emplace_back(line.substr(0, first));
-    sentence.labels.emplace_back(line.substr(last + 1));
+    sentence.words.emplace_back(line->substr(0, first));
+    sentence.labels.emplace_back(line->substr(last + 1));
   }
-  finish_sentence();
+  return !sentence.words.empty();
+}
+
+std::vector<Sentence> read_conll(const std::filesystem::path& path) {
+  TextLines lines(path, kMaxCorpusBytes);
+  std::vector<Sentence> sentences;
+  for (Sentence sentence; read_conll_sentence(lines, sentence);) sentences.push_back(std::move(sentence));
   return sentences;
 }
 

@@ -16,15 +16,22 @@
 
 namespace octobert::converter {
 
+class TextLines;
+
 struct Sentence {
   std::vector<std::string> words;
   std::vector<std::string> labels;  // one a word; empty where they are not known
 };
 
+// Corpora of hundreds of megabytes are not evaluation sets; a mistaken file should not fill the memory.
+inline constexpr size_t kMaxCorpusBytes = size_t{1} << 30;
+
 // Lines "TOKEN<TAB>LABEL" (or separated by spaces: the first and the last column count), a blank line after each
 // sentence, lines that begin with "-DOCSTART-" skipped, LF or CRLF. Throws Error(kIo, kFormat) naming file and line,
 // also for what is not UTF-8.
 std::vector<Sentence> read_conll(const std::filesystem::path& path);
+// The next of such a file's sentences; false if there is none. Throws the same.
+bool read_conll_sentence(TextLines& lines, Sentence& sentence);
 
 // What can be measured of a file by its labels and a model's, which are compared by the types of their entities: B-X,
 // I-X, S-X, ... are all of type X. Returns a warning that names `file`, "" if all is well:

@@ -83,9 +83,9 @@ ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool 
   for (size_t i = 0; i < k && centered; ++i) mean[i] = hessian.mean(static_cast<int>(i));
   double diagonal = 0, with_means = 0;
   for (size_t i = 0; i < k; ++i) {
-    for (size_t j = 0; j < k; ++j) {
+    for (size_t j = i; j < k; ++j) {
       const double moment = hessian.moment(i, j) - hessian.total() * mean[i] * mean[j];
-      form.h[i * k + j] = static_cast<float>(moment * (factor(i) * factor(j)));
+      form.h[i * k + j] = form.h[j * k + i] = static_cast<float>(moment * (factor(i) * factor(j)));
     }
     diagonal += double{form.h[i * k + i]};
     with_means += raw(i);
@@ -100,6 +100,11 @@ ErrorForm error_form(const Hessian& hessian, std::span<const float> scale, bool 
 
 InverseFactor inverse_factor(Executor& executor, const ErrorForm& form) {
   const size_t k = form.k;
+  if (!std::all_of(form.h.begin(), form.h.end(), [](float entry) { return std::isfinite(entry); })) {
+    throw Error(ErrorCode::kNumeric,
+                "calibration: the inputs of a product are too large for GPTQ: sums of their squares are beyond the "
+                "largest float (3.4e38). More texts do not help: no GPTQ (--no-gptq)");
+  }
   const auto entry = [&](size_t i, size_t j) { return double{form.h[i * k + j]}; };
   InverseFactor result;
   result.order.resize(k);

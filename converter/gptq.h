@@ -62,7 +62,7 @@ struct InverseFactor {
   std::vector<int> order;      // [K]
   std::vector<double> factor;  // [K][K], row-major, in that order; zero below the diagonal
 };
-// Throws Error(kNumeric) if H is not positive definite.
+// Throws Error(kNumeric) if H is not finite, or not positive definite.
 InverseFactor inverse_factor(Executor& executor, const ErrorForm& form);
 
 // Rounds w[n][k] to the nearest weight that can be stored, keeps it and returns its value: round(n, k, w). Called once

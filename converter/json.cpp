@@ -3,63 +3,91 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <memory>
 #include <optional>
 #include <set>
-#include <system_error>
+#include <utility>
 #include <vector>
 
+#include "converter/text_lines.h"
 #include "octobert/error.h"
 #include "tokenizer/utf8.h"
 
 namespace octobert::converter {
 namespace {
 
-std::string last_error() { return std::error_code(errno, std::generic_category()).message(); }
+// The library's message without its own prefix, "[json.exception.parse_error.101] parse error at line 1, column 9: ",
+// whose line is always the first, and at a length that a line of ten megabytes does not reach.
+std::string short_reason(const nlohmann::json::parse_error& error) {
+  std::string_view what = error.what();
+  const size_t column = what.find(", column ");
+  const size_t prefix = what.find(": ", column == what.npos ? 0 : column);
+  if (prefix != what.npos) what.remove_prefix(prefix + 2);
+  constexpr size_t kLongest = 300;
+  const bool cut = what.size() > kLongest;
+  return fmt::format("not valid JSON at byte {}: {}{}", error.byte, what.substr(0, kLongest), cut ? "..." : "");
+}
 
 }  // namespace
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
-  if (!file) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened: {}", path.string(), last_error()));
+  ByteStream stream(path, limit);
   std::string text;
   for (;;) {
     constexpr size_t kChunk = size_t{1} << 16;
     const size_t old_size = text.size();
     text.resize(old_size + kChunk);
-    text.resize(old_size + std::fread(text.data() + old_size, 1, kChunk, file.get()));
-    if (text.size() > limit) {
-      throw Error(ErrorCode::kFormat,
-                  fmt::format("{}: longer than {} bytes, the most that is read", path.string(), limit));
-    }
-    if (text.size() == old_size) break;
+    const size_t got = stream.read(text.data() + old_size, kChunk);
+    text.resize(old_size + got);
+    if (got < kChunk) return text;
   }
-  if (std::ferror(file.get())) {
-    throw Error(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", path.string(), last_error()));
-  }
-  return text;
-}
-
-std::string_view why_not_utf8(std::string_view bytes) {
-  if (bytes.starts_with("\xff\xfe") || bytes.starts_with("\xfe\xff")) {
-    return "not UTF-8: it begins with a byte order mark and looks like UTF-16 (iconv -f UTF-16 -t UTF-8 converts it)";
-  }
-  if (bytes.find('\0') != bytes.npos) {
-    return "not UTF-8: it has a NUL byte and looks like UTF-16 (which iconv converts), or is no text";
-  }
-  if (utf8::find_invalid_utf8(bytes) < bytes.size()) return "not UTF-8 (convert the file, or name another)";
-  return {};
 }
 
 std::string read_utf8_file(const std::filesystem::path& path, size_t limit) {
   std::string text = read_text_file(path, limit);
-  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a byte order mark, which some editors write
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   const size_t fault = std::min(text.find('\0'), utf8::find_invalid_utf8(text));
   if (fault >= text.size()) return text;
   const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(fault), '\n');
   throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: {}", path.string(), line, why_not_utf8(text)));
+}
+
+nlohmann::json parse_json_line(std::string_view line, const std::string& where) {
+  try {
+    return nlohmann::json::parse(line);
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: {}", where, short_reason(error)));
+  }
+}
+
+std::string json_string_field(const nlohmann::json& object, const char* field, const std::string& where) {
+  const auto found = object.find(field);
+  if (found == object.end()) {
+    throw Error(ErrorCode::kFormat, fmt::format("{}: the object has no field \"{}\"", where, field));
+  }
+  if (!found->is_string()) {
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: field \"{}\": expected a string, found {}", where, field, found->type_name()));
+  }
+  return found->get<std::string>();
+}
+
+JsonText json_text(const nlohmann::json& value, const std::string& where) {
+  if (value.is_string()) return {value.get<std::string>(), std::nullopt};
+  if (value.is_object()) return {json_string_field(value, "text", where), std::nullopt};
+  if (!value.is_array()) {
+    throw Error(ErrorCode::kFormat,
+                fmt::format("{}: expected a string, an object with \"text\" or an array of words, found {}", where,
+                            value.type_name()));
+  }
+  std::vector<std::string> words;
+  for (const auto& word : value) {
+    if (!word.is_string()) {
+      throw Error(ErrorCode::kFormat,
+                  fmt::format("{}: word {}: expected a string, found {}", where, words.size() + 1, word.type_name()));
+    }
+    words.push_back(word.get<std::string>());
+  }
+  return {fmt::format("{}", fmt::join(words, " ")), std::move(words)};
 }
 
 nlohmann::json parse_json_object(std::string_view text, const std::string& source) {

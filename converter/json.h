@@ -1,12 +1,14 @@
-// Files of text and JSON: read whole, with a bound, and refused with the file's name.
+// Files of text and JSON: read whole, with a bound, and refused with the file's name. Lines of JSON.
 #ifndef OCTOBERT_CONVERTER_JSON_H_
 #define OCTOBERT_CONVERTER_JSON_H_
 
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace octobert::converter {
 
@@ -16,12 +18,21 @@ inline constexpr size_t kMaxJsonBytes = size_t{64} << 20;
 // The bytes of a file, at most `limit` of them. Throws Error(kIo) if it cannot be read, Error(kFormat) if it is longer.
 std::string read_text_file(const std::filesystem::path& path, size_t limit = kMaxJsonBytes);
 
-// What speaks against `bytes` being text in UTF-8, for people; empty: nothing. NUL bytes do, as UTF-16 has them.
-std::string_view why_not_utf8(std::string_view bytes);
-
 // As read_text_file(), for texts to look at. Throws Error(kFormat) also if it is not UTF-8, naming the line.
 // A byte order mark at its beginning is left out.
 std::string read_utf8_file(const std::filesystem::path& path, size_t limit = kMaxJsonBytes);
+
+// The value of a line of JSON lines. Throws Error(kFormat): `where`, and what is wrong at which byte.
+nlohmann::json parse_json_line(std::string_view line, const std::string& where);
+
+// What a line of JSON lines says: a string, an object with a string "text", or an array of words.
+struct JsonText {
+  std::string text;                               // of words: with a space between
+  std::optional<std::vector<std::string>> words;  // of an array
+};
+// Throws Error(kFormat) that begins with `where`, for anything else.
+JsonText json_text(const nlohmann::json& value, const std::string& where);
+std::string json_string_field(const nlohmann::json& object, const char* field, const std::string& where);
 
 // The root object of a JSON text. Duplicate keys, which JSON leaves open and Python's parser resolves silently, are
 // refused at any depth, as are invalid UTF-8 and a root that is not an object. Throws Error(kFormat) naming `source`.

@@ -8,13 +8,14 @@
 #include <optional>
 #include <set>
 
-#include "converter/json.h"
+#include "converter/text_lines.h"
 #include "octobert/error.h"
 
 namespace octobert::converter {
 namespace {
 
 constexpr size_t kMaxLabels = 65536;  // the width bound of families.cpp
+constexpr size_t kMaxLabelBytes = size_t{64} << 20;
 constexpr std::string_view kDefaultPrefix = "LABEL_";
 
 std::optional<uint32_t> parse_index(std::string_view text) {
@@ -81,24 +82,14 @@ std::vector<std::string> labels_of_config(const nlohmann::json& config, const st
 }
 
 std::vector<std::string> labels_of_file(const std::filesystem::path& path) {
-  const std::string text = read_utf8_file(path);
   std::vector<std::string> labels;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    std::string label = text.substr(begin, end - begin);
-    if (label.ends_with('\r')) label.pop_back();
-    if (label.empty()) {
-      throw Error(ErrorCode::kFormat, fmt::format("{}: line {}: expected a label's name, found an empty line",
-                                                  path.string(), labels.size() + 1));
+  TextLines lines(path, kMaxLabelBytes);
+  while (const auto label = lines.next()) {
+    if (label->empty()) lines.fail("expected a label's name, found an empty line");
+    if (label->find_first_of(" \t") == 0 || label->find_last_of(" \t") == label->size() - 1) {
+      lines.fail(fmt::format("expected a label's name, found '{}', which begins or ends with white space", *label));
     }
-    if (label.find_first_of(" \t") == 0 || label.find_last_of(" \t") == label.size() - 1) {
-      throw Error(ErrorCode::kFormat,
-                  fmt::format("{}: line {}: expected a label's name, found '{}', which begins or ends "
-                              "with white space",
-                              path.string(), labels.size() + 1, label));
-    }
-    labels.push_back(std::move(label));
-    begin = end + 1;
+    labels.emplace_back(*label);
   }
   if (labels.empty() || labels.size() > kMaxLabels) {
     throw Error(ErrorCode::kFormat, fmt::format("{}: expected 1 to {} names, one a line, found {}", path.string(),

@@ -22,15 +22,19 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
 // A file without a name gets one by way of /proc/self/fd, which a sandbox may lack.
 bool has_descriptor_names() { return ::access("/proc/self/fd", X_OK) == 0; }
 
-}  // namespace
-
-OutputFile::OutputFile(const std::filesystem::path& path) : path_(path) {
-  // The new name replaces what has it: for a device (/dev/null) or a pipe that is never meant.
+// The new name replaces what has it: for a device (/dev/null) or a pipe that is never meant.
+void require_replaceable(const std::filesystem::path& path) {
   std::error_code unknown;
   const auto there = std::filesystem::status(path, unknown);
   if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
     throw Error(ErrorCode::kIo, path.string() + ": can't be written: it is there and not a regular file");
   }
+}
+
+}  // namespace
+
+OutputFile::OutputFile(const std::filesystem::path& path) : path_(path) {
+  require_replaceable(path);
   pending_.reserve(kBufferBytes);
   if (has_descriptor_names()) {
     descriptor_ = ::open(folder_of(path).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
@@ -94,7 +98,7 @@ void OutputFile::overwrite_start(std::span<const std::byte> bytes) {
   if (::lseek(descriptor_, 0, SEEK_END) < 0) fail("can't be written");
 }
 
-void OutputFile::commit() {
+void OutputFile::finish() {
   flush();
   if (::fsync(descriptor_) != 0) fail("can't be written to disk");
   if (temporary_.empty()) {  // linkat(2) replaces nothing, rename(2) does
@@ -108,14 +112,49 @@ void OutputFile::commit() {
   // when a model is mapped (engine/mapped_file.cpp).
   ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
 #endif
+}
+
+void OutputFile::take_name() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("can't be given its name");
   ::close(descriptor_);
   descriptor_ = -1;
+}
+
+void OutputFile::sync_folder() {
   // The new name survives a power cut once the folder is on disk; some file systems can't sync folders.
   const int directory = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) return;
   ::fsync(directory);
   ::close(directory);
+}
+
+void OutputFile::commit() {
+  finish();
+  take_name();
+  sync_folder();
+}
+
+void OutputFile::commit_both(OutputFile& first, OutputFile& second) {
+  first.finish();
+  second.finish();
+  require_replaceable(first.path_);
+  const std::string old = first.temporary_.string() + ".old";
+  const bool was_there = ::rename(first.path_.c_str(), old.c_str()) == 0;
+  if (!was_there && errno != ENOENT) first.fail("can't be replaced");
+  try {
+    first.take_name();
+    second.take_name();
+  } catch (...) {
+    if (was_there) {
+      ::rename(old.c_str(), first.path_.c_str());
+    } else if (first.descriptor_ < 0) {
+      ::unlink(first.path_.c_str());
+    }
+    throw;
+  }
+  if (was_there) ::unlink(old.c_str());
+  first.sync_folder();
+  second.sync_folder();
 }
 
 }  // namespace octobert

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "converter/calibration_samples.h"
 #include "converter/compare.h"
 #include "octobert/error.h"
 
@@ -38,17 +39,16 @@ Calibration run_calibration(const std::filesystem::path& checkpoint, const Conve
   const auto report = [&options](size_t done, size_t total) {
     if (options.progress) options.progress({"calibrate", "tokens", done, total});
   };
-  CalibrationTexts texts = read_calibration_texts(file);
-  leave_out_held(texts, settings.hold_out);
+  CalibrationTexts texts(file);
+  texts.leave_out_held(settings.hold_out);
   report(0, 1);
   OpenOptions open;
   open.executor = std::shared_ptr<Executor>(std::shared_ptr<void>(), &executor);
   open.isa = options.isa;
   const FloatModel model(checkpoint, open, options.labels);
-  const EncodedTexts encoded = encode_samples(model.engine(), texts, settings.samples);
+  const EncodedTexts encoded = encode_samples(model.engine(), texts, settings.samples, warnings);
   Calibration calibration = calibrate(model.engine(), encoded, settings.gptq, report);
-  calibration.source = texts.source;
-  warnings.insert(warnings.end(), texts.warnings.begin(), texts.warnings.end());
+  calibration.source = texts.source();
   return calibration;
 }
 

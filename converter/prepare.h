@@ -43,8 +43,8 @@ bool any_setting(const CalibrationOptions& options);
 CalibrationSettings resolve_settings(const Plan& plan, const Policy* policy, const CalibrationOptions& options,
                                      bool int8_checkpoint = false);
 
-// Reads policy and texts, calibrates. Throws what read_policy, make_plan, read_calibration_texts and calibrate throw;
-// Error(kInvalidInput) for static products without texts, and settings without.
+// Reads policy and texts, calibrates. Throws what read_policy, make_plan, CalibrationTexts, encode_samples and
+// calibrate throw; Error(kInvalidInput) for static products without texts, and settings without.
 Preparation prepare(const Checkpoint& checkpoint, const ConvertOptions& options, const ConvertInputs& inputs,
                     Executor& executor);
 

@@ -3,16 +3,31 @@
 #ifndef OCTOBERT_CONVERTER_PROVENANCE_H_
 #define OCTOBERT_CONVERTER_PROVENANCE_H_
 
+#include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
+
 namespace octobert::converter {
 
 class Checkpoint;
+
+// SHA-256 of bytes that come piece by piece. Throws Error(kUnsupported) where libcrypto does not have it.
+class Sha256 {
+ public:
+  Sha256();
+  void update(const void* data, size_t bytes);
+  std::string finish();  // lower-case hex; nothing may follow
+
+ private:
+  std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> context_;
+};
 
 std::string sha256_of(std::string_view bytes);                  // lower-case hex
 std::string sha256_of_file(const std::filesystem::path& path);  // lower-case hex; Error(kIo)

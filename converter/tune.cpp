@@ -68,6 +68,7 @@ class Tuner {
                    [this](size_t done, size_t) { step("pack", fmt::format("layer {}", done)); });
     tuned_.emplace(*model_, files_.tuned.encoded, files_.tuned.sentences);
     held_out_.emplace(*model_, files_.held_out.encoded, files_.held_out.sentences);
+    for (const auto* part : {&*tuned_, &*held_out_}) require_entities_found(options_, part->reference_scores());
     measure_times();
     measure_sensitivity();
     search();
@@ -94,11 +95,10 @@ class Tuner {
 
   void calibrate_model() {
     step("calibrate", "texts");
-    CalibrationTexts texts = calibration_texts_of(options_, settings_.hold_out);
-    const EncodedTexts encoded = encode_samples(reference_.engine(), texts, settings_.samples);
+    const CalibrationTexts texts = calibration_texts_of(options_, settings_.hold_out);
+    const EncodedTexts encoded = encode_samples(reference_.engine(), texts, settings_.samples, result_.report.warnings);
     calibration_ = calibrate(reference_.engine(), encoded, settings_.gptq);
-    calibration_->source = texts.source;
-    result_.report.warnings.insert(result_.report.warnings.end(), texts.warnings.begin(), texts.warnings.end());
+    calibration_->source = texts.source();
   }
 
   // Seconds that a part costs in a layer beyond its first option, in each scheme: all layers' switched at once; and the

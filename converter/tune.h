@@ -20,7 +20,7 @@ namespace octobert::converter {
 inline constexpr size_t kHoldOut = 4;
 
 struct TuneOptions {
-  std::vector<std::filesystem::path> texts, conll;  // as read_calibration_texts(), read_conll(); at least one file
+  std::vector<std::filesystem::path> texts, conll;  // as CalibrationTexts, read_conll(); at least one file
   // At least one; fractions of 1. All must hold, on the texts that are tuned on and on those held out.
   std::optional<double> min_agreement;  // words with the float model's label
   std::optional<double> max_f1_loss;    // by entity, against the files' labels: needs conll, and only those count

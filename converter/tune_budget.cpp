@@ -42,17 +42,16 @@ void check_budget(const TuneOptions& options) {
   if (options.max_f1_loss && options.conll.empty()) fail("a budget of F1 needs texts with labels");
 }
 
+void require_entities_found(const TuneOptions& options, const EntityScores& reference) {
+  if (!options.max_f1_loss || reference.all.correct > 0) return;
+  throw Error(ErrorCode::kInvalidInput,
+              "a budget of F1: the float model finds none of the entities that the texts' labels have");
+}
+
 Verdict judge(const TuneOptions& options, const Comparison& comparison) {
   double margin = std::numeric_limits<double>::infinity();
   if (options.min_agreement) margin = comparison.agreement() - *options.min_agreement;
-  if (options.max_f1_loss) {
-    // Nothing can be lost then, whatever the model gives.
-    if (comparison.reference.all.correct == 0) {
-      throw Error(ErrorCode::kInvalidInput,
-                  "a budget of F1: the float model finds none of the entities that the texts' labels have");
-    }
-    margin = std::min(margin, *options.max_f1_loss - comparison.f1_loss());
-  }
+  if (options.max_f1_loss) margin = std::min(margin, *options.max_f1_loss - comparison.f1_loss());
   return {margin >= 0, margin};
 }
 

@@ -13,6 +13,10 @@ namespace octobert::converter {
 // Throws Error(kInvalidInput) if there is none, or no texts that it could be measured on.
 void check_budget(const TuneOptions& options);
 
+// For a budget of F1 the float model must find an entity, or nothing can be lost, whatever a choice gives. reference:
+// its scores against the texts' labels. Throws Error(kInvalidInput).
+void require_entities_found(const TuneOptions& options, const EntityScores& reference);
+
 // Where there are two budgets both must hold; the margin is that of the one that is nearer to its end.
 Verdict judge(const TuneOptions& options, const Comparison& comparison);
 

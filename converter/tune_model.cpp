@@ -119,6 +119,10 @@ TuneTexts::TuneTexts(const TuneModel& model, EncodedTexts encoded, std::vector<S
   EngineAccess::logits(model.reference(), {encoded_.ids, {}, encoded_.offsets}, reference_, state, {});
 }
 
+EntityScores TuneTexts::reference_scores() const {
+  return compare_logits(encoded_, sentences_, model_.reference().labels(), reference_, reference_).reference;
+}
+
 Comparison TuneTexts::evaluate(const Plan& plan) {
   const std::vector<float> logits = run(plan, nullptr);
   if (std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); })) {

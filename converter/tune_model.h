@@ -67,6 +67,9 @@ class TuneTexts {
   const EncodedTexts& encoded() const { return encoded_; }
   const std::vector<Sentence>& sentences() const { return sentences_; }
 
+  // The float model's answers against the texts' labels.
+  EntityScores reference_scores() const;
+
   // The plan's answers against the float model's. Answers that are not finite: no word agrees, divergence is infinite.
   Comparison evaluate(const Plan& plan);
   // From now on evaluate() begins at the first layer in which a plan differs from this one, or from another one kept.

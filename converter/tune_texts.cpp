@@ -22,12 +22,13 @@ struct File {
 };
 
 File read_lines(const std::filesystem::path& path) {
-  CalibrationTexts texts = read_calibration_texts(path.string());
-  if (texts.by_words) {
+  if (is_named_conll(path.string())) {
     throw Error(ErrorCode::kInvalidInput,
                 path.string() + ": by its name a file of words and labels: give it as such (--conll)");
   }
-  return {path, false, std::move(texts.texts)};
+  File file{path, false, {}};
+  CalibrationTexts(path.string()).for_each([&file](size_t, Sentence&& text) { file.texts.push_back(std::move(text)); });
+  return file;
 }
 
 void append(const EncodedTexts& part, EncodedTexts& all) {
@@ -121,21 +122,21 @@ CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_o
   const std::string first = (options.conll.empty() ? options.texts : options.conll).front().string();
   const std::string& named = options.convert.calibration.texts;
   const std::string file = named.empty() ? first : named;
-  CalibrationTexts texts = read_calibration_texts(file);
+  CalibrationTexts texts(file);
   const auto is_file = [&](const std::filesystem::path& path) {
     std::error_code error;
     return file != "builtin" && std::filesystem::equivalent(path, file, error);
   };
   const bool lines = std::any_of(options.texts.begin(), options.texts.end(), is_file);
   const bool words = std::any_of(options.conll.begin(), options.conll.end(), is_file);
-  if (words && !texts.by_words) {
+  if (words && !texts.by_words()) {
     throw Error(ErrorCode::kInvalidInput,
                 fmt::format("{}: calibration knows files of words and labels by their name: call it {}", file,
                             fmt::join(kConllEndings, " or ")));
   }
   if (!lines && !words) return texts;
   hold_out = kHoldOut;
-  leave_out_held(texts, hold_out);
+  texts.leave_out_held(hold_out);
   return texts;
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "converter/calibrate.h"
+#include "converter/calibration_samples.h"
 #include "converter/evaluate.h"
 #include "converter/tune.h"
 
@@ -32,7 +32,7 @@ TuneFiles read_tune_files(const TuneOptions& options, const Engine& model);
 
 // The texts that options name for calibration (the first file if none), without those that are held out.
 // hold_out: what CalibrationSettings::hold_out must be so that convert() sees the same texts.
-// Throws what read_calibration_texts() throws.
+// Throws what CalibrationTexts throws.
 CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_out);
 
 }  // namespace octobert::converter

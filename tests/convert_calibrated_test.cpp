@@ -295,7 +295,10 @@ TEST_F(Calibrated, TextsThatAreRefused) {
   }
   refused_texts("a.txt", "fine\nna\xefve\n", ErrorCode::kFormat, "line 2: not UTF-8");
   for (const char* name : {"a.jsonl", "a.json"}) {
-    refused_texts(name, "{\"text\": \"yes\"}\n{\"txt\": 1}\n", ErrorCode::kFormat, "line 2: expected a JSON string");
+    refused_texts(name, "{\"text\": \"yes\"}\n{\"txt\": 1}\n", ErrorCode::kFormat, "line 2: the object has no");
+    refused_texts(name, "\"yes\"\n\n{\n", ErrorCode::kFormat, "line 3: not valid JSON at byte 2");
+    refused_texts(name, "[\"marta\", 1]\n", ErrorCode::kFormat, "line 1: word 2: expected a string, found number");
+    refused_texts(name, "12\n", ErrorCode::kFormat, "line 1: expected a string, an object with \"text\" or an array");
   }
   refused_texts("a.tsv", "marta\n", ErrorCode::kFormat, "expected a token, a tab and a label");
   ConvertOptions o = options("static");
@@ -332,22 +335,6 @@ TEST_F(Calibrated, FewerTextsThanSamplesAreTold) {
   EXPECT_EQ(report.calibration_texts, 10U);
   ASSERT_EQ(report.warnings.size(), 1U);
   EXPECT_TRUE(holds(report.warnings[0], "the file has 10 texts, fewer than 512 samples")) << report.warnings[0];
-}
-
-TEST_F(Calibrated, EveryLengthAndPositionIsSeen) {
-  std::string lines;
-  for (int i = 0; i < 64; ++i) lines += "the marta in lisbon\n";
-  write_file(folder_ / "a.txt", lines);
-  CalibrationTexts texts = read_calibration_texts((folder_ / "a.txt").string());
-  const std::vector<std::byte> bytes = convert_to_memory(folder_.path(), {});
-  const Engine engine = Engine::open_memory(bytes, {.threads = 1});
-  const EncodedTexts encoded = encode_samples(engine, texts, 64);
-  std::map<int32_t, int> lengths;
-  for (size_t i = 0; i + 1 < encoded.offsets.size(); ++i) ++lengths[encoded.offsets[i + 1] - encoded.offsets[i]];
-  EXPECT_EQ(encoded.offsets.size(), 65U);
-  EXPECT_EQ(lengths.at(6), 60);  // four words and two specials
-  EXPECT_EQ(lengths.rbegin()->first, 32);
-  EXPECT_EQ(lengths.size(), 5U);  // four that are joined of several
 }
 
 }  // namespace

@@ -215,5 +215,22 @@ TEST(ErrorForm, AConstantInputAmongNormalOnes) {
   }
 }
 
+// To the bit, also where means leave little but rounding.
+TEST(ErrorForm, IsSymmetric) {
+  constexpr size_t kInputs = 64, kRows = 300;
+  std::vector<float> x = normal_values(kRows * kInputs, 40);
+  for (float& value : x) value += 1000.1f;
+  ThreadPool pool(1);
+  Hessian hessian(kScalarTable, kInputs);
+  Hessian::Scratch scratch;
+  hessian.add(pool, x.data(), std::vector<float>(kRows, 1.1f), kInputs, scratch);
+  const ErrorForm form = error_form(hessian, {}, true);
+  size_t different = 0;
+  for (size_t i = 0; i < kInputs; ++i) {
+    for (size_t j = 0; j < i; ++j) different += form.h[i * kInputs + j] != form.h[j * kInputs + i] ? 1u : 0u;
+  }
+  EXPECT_EQ(different, 0u);
+}
+
 }  // namespace
 }  // namespace octobert::converter

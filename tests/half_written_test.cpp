@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <span>
 
 #include "converter/convert.h"
+#include "converter/output_file.h"
 #include "engine/verify_vectors.h"
 #include "octobert/converter.h"
 #include "octobert/engine.h"
@@ -133,6 +135,41 @@ TEST(HalfWritten, Killed) {
   // What the killed left behind elsewhere does not disturb the next one.
   convert(folder.path(), folder / "m.octo");
   EXPECT_TRUE(verify_vectors(Engine::open(folder / "m.octo")).mismatches.empty());
+}
+
+// Two files that belong together: the second can't be written after all.
+TEST(HalfWritten, BothOrNeither) {
+  const TemporaryFolder folder;
+  const auto write_both = [&](const std::string& bytes, const std::function<void()>& meanwhile) {
+    OutputFile first(folder / "first"), second(folder / "second");
+    first.append(std::as_bytes(std::span(bytes)));
+    second.append(std::as_bytes(std::span(bytes)));
+    meanwhile();
+    OutputFile::commit_both(first, second);
+  };
+  const auto a_folder = [&folder](const char* name) {
+    std::filesystem::remove(folder / name);
+    std::filesystem::create_directory(folder / name);
+  };
+  const auto refused = [&](const char* name) {
+    const std::string message = error_of([&] { write_both("new", [&] { a_folder(name); }); }, ErrorCode::kIo);
+    EXPECT_TRUE(holds(message, (folder / name).string())) << message;
+  };
+  refused("second");
+  EXPECT_EQ(files_of(folder.path()), std::vector<std::string>{"second"});
+  std::filesystem::remove(folder / "second");
+  write_both("old", [] {});
+  EXPECT_EQ(files_of(folder.path()), (std::vector<std::string>{"first", "second"}));
+  refused("second");
+  EXPECT_EQ(files_of(folder.path()), (std::vector<std::string>{"first", "second"}));
+  EXPECT_EQ(test::read_file(folder / "first"), "old");
+  std::filesystem::remove(folder / "second");
+  write_both("newer", [] {});
+  EXPECT_EQ(files_of(folder.path()), (std::vector<std::string>{"first", "second"}));
+  for (const char* name : {"first", "second"}) EXPECT_EQ(test::read_file(folder / name), "newer");
+  refused("first");
+  EXPECT_EQ(files_of(folder.path()), (std::vector<std::string>{"first", "second"}));
+  EXPECT_EQ(test::read_file(folder / "second"), "newer");
 }
 
 TEST(HalfWritten, ProgressThatThrows) {

@@ -289,6 +289,20 @@ TEST(Gptq, SaysWhenThereIsNothingToGoBy) {
   EXPECT_TRUE(holds(error_of([&] { inverse_factor(pool, empty); }, ErrorCode::kNumeric), "more texts are needed"));
 }
 
+TEST(Gptq, SaysWhenMomentsOverflow) {
+  ThreadPool pool(1);
+  std::vector<float> x = normal_values(64 * 8, 70);
+  x[8 * 30 + 3] = 3e19f;  // a square of 9e38
+  for (const bool centered : {false, true}) {
+    Hessian hessian(kScalarTable, 8);
+    Hessian::Scratch scratch;
+    hessian.add(pool, x.data(), std::vector<float>(64, 1.0f), 8, scratch);
+    const ErrorForm form = error_form(hessian, {}, centered);
+    const std::string message = error_of([&] { inverse_factor(pool, form); }, ErrorCode::kNumeric);
+    EXPECT_TRUE(holds(message, "beyond the largest float")) << message;
+  }
+}
+
 TEST(BiasCorrection, TheMeanStays) {
   const LinearFloats linear = random_linear(60);
   std::vector<float> x = normal_values(kRows * kInputs, 62);

@@ -307,9 +307,10 @@ TEST_F(Tune, TheClassifierInEachScheme) {
   const FloatModel reference(checkpoint(), {.threads = 1});
   const TuneFiles files = read_tune_files(options_, reference.engine());
   CalibrationSettings settings{.gptq = true, .bias_correction = true};
-  CalibrationTexts texts = calibration_texts_of(options_, settings.hold_out);
-  const Calibration calibration =
-      calibrate(reference.engine(), encode_samples(reference.engine(), texts, settings.samples), settings.gptq);
+  const CalibrationTexts texts = calibration_texts_of(options_, settings.hold_out);
+  std::vector<std::string> warnings;
+  const Calibration calibration = calibrate(
+      reference.engine(), encode_samples(reference.engine(), texts, settings.samples, warnings), settings.gptq);
   const TuneModel model(source, reference.engine(), calibration, settings, {});
   TuneTexts held_out(model, files.held_out.encoded, files.held_out.sentences);
   std::set<double> divergences;

@@ -127,6 +127,37 @@ class Converting(Case):
         self.refused(TINY_CHECKPOINT, "--codebook", "--codebook", "--weight-bits", "8", status=2)
         self.refused(TINY_CHECKPOINT, "multiple of 8", "--weight-bits", "4", "--group-size", "12")
 
+    def test_memory_does_not_grow_with_the_calibration_file(self):
+        """A file is read, counted and read again: only the samples are kept."""
+        def peak(path):
+            # By a process of its own: what the one that starts another holds counts as the other's.
+            measure = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+                       "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+            command = [OCTOBERT, "convert", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--quiet", "--no-check",
+                       "--threads", "1", "--calibrate", path]
+            # A sanitizer keeps what was freed, unless told otherwise.
+            env = environment(ASAN_OPTIONS=f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=1")
+            done = subprocess.run([sys.executable, "-c", measure, *map(str, command)], env=env, check=True,
+                                  stdout=subprocess.PIPE)
+            return int(done.stdout) / 1024
+
+        for name, text in ("t.txt", "marta in lisbon\n"), ("t.jsonl", '"marta in lisbon"\n'), ("t.tsv", "marta\tO\n\n"):
+            small = peak(self.write(name, text * 2000))
+            large = peak(self.write(name, text * (30_000_000 // len(text))))
+            self.assertLess(large - small, 8, f"{name}: {small:.0f} and {large:.0f} MB")
+
+    def test_calibration_from_a_pipe(self):
+        """A file is read twice; what can be read once is refused, what standard input was opened from is not."""
+        texts = self.write("texts.txt", "marta in lisbon\n" * 40)
+        convert = ["convert", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--quiet", "--calibrate"]
+        self.fails(*convert, "/dev/stdin", stdin=texts.read_bytes(), says="/dev/stdin: not a regular file")
+        self.run_command(*convert, texts, "--samples", "40")
+        expected = (self.folder / "m.octo").read_bytes()
+        with texts.open("rb") as file:
+            subprocess.run([OCTOBERT, *map(str, convert), "/dev/stdin", "--samples", "40"], stdin=file, check=True,
+                           env=environment())
+        self.assertEqual((self.folder / "m.octo").read_bytes(), expected)
+
     def test_settings_without_effect_and_outputs_over_inputs(self):
         texts = self.write("texts.txt", "the marta in lisbon : yes , a b c d e f g h i j k\n" * 40)
         for options in (["--calibrate", ""], ["--policy", ""], ["--weight-bits", "8", "--group-size", "24"],

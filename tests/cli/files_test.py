@@ -140,6 +140,27 @@ class Tools(Case):
             self.assertEqual(named["kl_divergence"], plain["kl_divergence"])
         self.fails(*verify, self.write("t.tsv", "marta\tO\n\n"), says=["t.tsv", "--conll"])
 
+    def test_json_lines_are_read_alike(self):
+        """verify, convert --calibrate and tune take the same lines, and say the same of others."""
+        out = self.folder / "m.octo"
+        commands = (["verify", TINY, "--against", TINY_CHECKPOINT, "--quiet", "--text"],
+                    ["convert", TINY_CHECKPOINT, "-o", out, "--quiet", "--no-check", "--calibrate"],
+                    ["tune", TINY_CHECKPOINT, "-o", out, "--quiet", "--min-agreement", "0.1", "--text"])
+        lines = ('"marta in lisbon yes"', '{"text": "marta in lisbon yes", "id": 1}', '["marta", "in", "lisbon", "yes"]', "")
+        good = self.write("good.jsonl", "\n".join(lines * 30))
+        plain = self.write("plain.txt", "marta in lisbon yes\n" * 90)
+        for command in commands:
+            said = [self.run_command(*command, path).stdout.replace(str(path).encode(), b"") for path in (good, plain)]
+            if command[0] == "verify":
+                self.assertEqual(*(" ".join(text.decode().split()) for text in said))
+        for line, says in (("12", "expected a string, an object with \"text\" or an array of words, found number"),
+                           ("{}", "the object has no field \"text\""), ("{", "not valid JSON at byte 2"),
+                           ('{"text": 1}', "field \"text\": expected a string, found number"),
+                           ('["a", 1]', "word 2: expected a string, found number")):
+            bad = self.write("bad.jsonl", f'"marta"\n\n{line}\n')
+            for command in commands:
+                self.fails(*command, bad, says=["bad.jsonl", "line 3: " + says])
+
     def test_verify_says_utf16_by_name(self):
         rows, lines = "Berlin\tB-LOC\n\n", '"Berlin"\n"Paris"\n'
         for encoding in ("utf-16", "utf-16-le", "utf-16-be"):

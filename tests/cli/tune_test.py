@@ -144,7 +144,7 @@ class Tuning(Case):
         endings = [set(re.findall(r"\.\w+", form)) for form in re.findall(r"JSON\s+lines\s+\(([^)]*)\)", help_text)]
         self.assertEqual(endings, [{".jsonl", ".json"}] * 2)  # of --text and of --calibrate
         for ending in endings[0]:
-            self.refused("line 1: expected a JSON string", "--text", self.texts(f"t{ending}"), "--min-agreement", "0.5")
+            self.refused("line 1: not valid JSON", "--text", self.texts(f"t{ending}"), "--min-agreement", "0.5")
         self.refused("t.tsv: by its name a file of words and labels", "--text", self.write("t.tsv", "marta\tO\n\n" * 20),
                      "--min-agreement", "0.5")
 
