@@ -68,7 +68,7 @@ else
   # Without optimization these take a quarter of an hour; every other build runs them.
   unoptimized='^(EntityGoldens\.AllOfShared|Analyze\.TenMegabytes|cli\.(files|streams)$)'
   step "g++ Debug, without $unoptimized" build_and_test debug -LE slow -E "$unoptimized"
-  step "address and undefined-behaviour sanitizers, fuzz targets" build_and_test asan-ubsan -E '^(Accuracy|Size|Each/Calibrated)\.'
+  step "address and undefined-behaviour sanitizers, fuzz targets" build_and_test asan-ubsan -E '^(Accuracy|Recovery|Size|Each/Calibrated)\.'
   step "thread sanitizer" tsan
   step "ARM under qemu" scripts/test_arm.sh "$results/arm.xml"
   step "old x86 under qemu" scripts/test_old_x86.sh "$results/old_x86.xml"

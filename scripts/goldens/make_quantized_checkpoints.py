@@ -9,7 +9,7 @@ every quantized matrix, by octobert's names ("layer.0.query"), and minus_128, ho
 Made by the tools themselves: compressed-tensors and compressed-tensors-static (package compressed-tensors), torch-qat and
 torch-converted (torch.ao.quantization), octobert (training/). Synthesized from the names of their tensors, because the
 packages need a GPU's toolkit: pytorch-quantization, modelopt. Needs requirements.txt beside it and
-compressed-tensors==0.20.0. tests/import_quantized_test.cpp reads the results.
+compressed-tensors==0.20.0. tests/import_quantized_test.cpp and tests/import_static_test.cpp read the results.
 """
 
 import argparse
