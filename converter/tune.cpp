@@ -306,10 +306,7 @@ class Tuner {
     if (!remains_.empty()) report.warnings.push_back(remains_ + ".");
     add_model_file(EngineAccess::file(packed), report);
     add_activations(*calibration_, EngineAccess::model(packed), report);
-    const std::span<const Sentence> texts = files_.held_out.sentences;
-    std::vector<std::string> lines;
-    for (const Sentence& text : texts.first(files_.held_out.lines)) lines.push_back(text.words.front());
-    add_comparison("held out", comparison, packed, lines, texts.subspan(lines.size()), report);
+    report_part("held out", files_.held_out, comparison, packed, report);
     report.first_seconds = result_.times.front().milliseconds / 1000;
     report.last_seconds = result_.times.back().milliseconds / 1000;
     for (const TuneResult::Times& time : result_.times) {

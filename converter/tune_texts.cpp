@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "converter/provenance.h"
+#include "converter/report_fill.h"
 #include "octobert/error.h"
 
 namespace octobert::converter {
@@ -138,6 +140,14 @@ CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_o
   hold_out = kHoldOut;
   texts.leave_out_held(hold_out);
   return texts;
+}
+
+void report_part(const std::string& source, const TunePart& part, const Comparison& comparison, const Engine& engine,
+                 ReportData& report) {
+  const std::span<const Sentence> texts = part.sentences;
+  std::vector<std::string> lines;
+  for (const Sentence& text : texts.first(part.lines)) lines.push_back(text.words.front());
+  add_comparison(source, comparison, engine, lines, texts.subspan(lines.size()), report);
 }
 
 }  // namespace octobert::converter

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "converter/calibration_samples.h"
+#include "converter/compare.h"
 #include "converter/evaluate.h"
+#include "converter/report_data.h"
 #include "converter/tune.h"
 
 namespace octobert::converter {
@@ -34,6 +36,10 @@ TuneFiles read_tune_files(const TuneOptions& options, const Engine& model);
 // hold_out: what CalibrationSettings::hold_out must be so that convert() sees the same texts.
 // Throws what CalibrationTexts throws.
 CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_out);
+
+// add_comparison() of a part: what `engine` made of it, compared.
+void report_part(const std::string& source, const TunePart& part, const Comparison& comparison, const Engine& engine,
+                 ReportData& report);
 
 }  // namespace octobert::converter
 
