@@ -287,7 +287,8 @@ TEST_F(Tune, ShowsChangedLabelsOfLinesAndOfSentences) {
   ConvertOptions convert_options;
   convert_options.scheme = "static";
   convert_options.calibration.texts = (folder_ / "texts.txt").string();
-  const Engine packed = Engine::open_memory(convert_to_memory(checkpoint(), convert_options, {}), {.threads = 1});
+  const std::vector<std::byte> bytes = convert_to_memory(checkpoint(), convert_options, {});
+  const Engine packed = Engine::open_memory(bytes, {.threads = 1});
   const Comparison comparison = compare_models(reference.engine(), packed, part.encoded, part.sentences);
   ReportData report;
   report_part("held out", part, comparison, packed, report);
