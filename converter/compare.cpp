@@ -7,6 +7,7 @@
 
 #include "converter/convert.h"
 #include "converter/sqnr.h"
+#include "engine/attention_scores.h"
 #include "engine/engine_access.h"
 #include "octobert/error.h"
 
@@ -46,10 +47,10 @@ void require_same_shape(const Engine& reference, const Engine& model) {
 }
 
 // Tokens to take at once: the reference's intermediate results of all layers are kept until they are compared.
-size_t batch_tokens(const ModelInfo& info, size_t longest_text) {
-  constexpr size_t kMaxTokens = 1024, kMaxFloats = size_t{1} << 25;  // 128 MB
+size_t batch_tokens(const ModelInfo& info) {
+  constexpr size_t kMaxTokens = 1024, kMaxFloats = size_t{1} << 25;  // 128 MB, unless a text alone has more
   const auto hidden = static_cast<size_t>(info.hidden_size), inner = static_cast<size_t>(info.intermediate_size);
-  const size_t scores = static_cast<size_t>(info.head_count) * longest_text;
+  const size_t scores = static_cast<size_t>(info.head_count) * kObservedQueries;
   // engine/bert.h: Intermediate
   const size_t floats = (8 * hidden + inner + scores) * static_cast<size_t>(info.layer_count);
   return std::clamp(kMaxFloats / floats, size_t{1}, kMaxTokens);
@@ -65,11 +66,7 @@ void run_both(const Engine& reference, const Engine& model, const EncodedTexts& 
   reference_run.observer = reference_run.scores_observer = &expect;
   model_run.observer = model_run.scores_observer = &compare;
   const std::span<const int32_t> offsets = encoded.offsets;
-  size_t longest = 0;
-  for (size_t i = 1; i < offsets.size(); ++i) {
-    longest = std::max(longest, static_cast<size_t>(offsets[i] - offsets[i - 1]));
-  }
-  const size_t most = batch_tokens(model.info(), longest), labels = static_cast<size_t>(model.info().label_count);
+  const size_t most = batch_tokens(model.info()), labels = static_cast<size_t>(model.info().label_count);
   BertState reference_state, model_state;
   std::vector<int32_t> from_zero;
   for (size_t begin = 0; begin + 1 < offsets.size();) {

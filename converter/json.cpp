@@ -56,6 +56,10 @@ nlohmann::json parse_json_line(std::string_view line, const std::string& where) 
     return nlohmann::json::parse(line);
   } catch (const nlohmann::json::parse_error& error) {
     throw Error(ErrorCode::kFormat, fmt::format("{}: {}", where, short_reason(error)));
+  } catch (const nlohmann::json::exception& error) {  // a number that no double holds
+    std::string_view what = error.what();
+    what.remove_prefix(std::min(what.size(), what.find("] ") + 2));  // "[json.exception.out_of_range.406] "
+    throw Error(ErrorCode::kFormat, fmt::format("{}: {}", where, what));
   }
 }
 

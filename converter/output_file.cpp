@@ -1,6 +1,7 @@
 #include "converter/output_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -120,6 +121,19 @@ void OutputFile::take_name() {
   descriptor_ = -1;
 }
 
+// A second name for what has the final one; empty: nothing has it. Where a file can't have two, it loses the first.
+std::string OutputFile::keep_old() const {
+  for (int i = 0;; ++i) {
+    const std::string old = fmt::format("{}.old{}", temporary_.string(), i);
+    if (::link(path_.c_str(), old.c_str()) == 0) return old;
+    if (errno == ENOENT) return "";
+    if (errno == EEXIST) continue;
+    if (std::filesystem::exists(old)) continue;
+    if (::rename(path_.c_str(), old.c_str()) == 0) return old;
+    fail("can't be replaced");
+  }
+}
+
 void OutputFile::sync_folder() {
   // The new name survives a power cut once the folder is on disk; some file systems can't sync folders.
   const int directory = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -138,21 +152,20 @@ void OutputFile::commit_both(OutputFile& first, OutputFile& second) {
   first.finish();
   second.finish();
   require_replaceable(first.path_);
-  const std::string old = first.temporary_.string() + ".old";
-  const bool was_there = ::rename(first.path_.c_str(), old.c_str()) == 0;
-  if (!was_there && errno != ENOENT) first.fail("can't be replaced");
+  const std::string old = first.keep_old();
   try {
     first.take_name();
     second.take_name();
   } catch (...) {
-    if (was_there) {
+    if (!old.empty()) {
       ::rename(old.c_str(), first.path_.c_str());
+      ::unlink(old.c_str());  // rename(2) does nothing where both are names of one file
     } else if (first.descriptor_ < 0) {
       ::unlink(first.path_.c_str());
     }
     throw;
   }
-  if (was_there) ::unlink(old.c_str());
+  if (!old.empty()) ::unlink(old.c_str());
   first.sync_folder();
   second.sync_folder();
 }

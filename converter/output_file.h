@@ -28,7 +28,7 @@ class OutputFile {
   // Everything on disk, then the name; then the folder's entry on disk. The file must not be used afterwards.
   void commit();
   // Both, or neither: if the second can't be given its name, what had the first's has it again. (A process that is
-  // killed between the two leaves that beside it, under a temporary name.) Neither must be used afterwards.
+  // killed between the two leaves that beside it, under a name that ends in .old0.) Neither must be used afterwards.
   static void commit_both(OutputFile& first, OutputFile& second);
 
  private:
@@ -36,8 +36,9 @@ class OutputFile {
   // Makes a temporary name beside path_: tries names with make(name), which gives false and errno, until one is free.
   template <typename Make>
   void name_temporary(const char* what, Make make);
-  void finish();       // everything on disk, under a temporary name
-  void take_name();    // the temporary name becomes the real one
+  void finish();     // everything on disk, under a temporary name
+  void take_name();  // the temporary name becomes the real one
+  std::string keep_old() const;
   void sync_folder();  // and that is on disk
   void flush();
   void write_all(std::span<const std::byte> bytes);

@@ -170,11 +170,10 @@ std::string two_times(const ReportData& data) {
   if (!data.first_seconds || !data.last_seconds || !data.steps.front().seconds || !data.steps.back().seconds) return "";
   return fmt::format(
       "<p class=\"labels\"><span class=\"key round\"></span>sum: the first form as timed before the search, and what "
-      "each "
-      "product's scheme costs beside it, timed in all layers at once: {:.2f} to {:.2f} ms.<br><span class=\"key "
-      "hollow\"></span>measured: the whole model, first and chosen form side by side after the search: {:.2f} and "
-      "{:.2f} "
-      "ms. The machine may have been busier then, and costs do not add up exactly.</p>\n",
+      "each product's scheme costs beside it, timed in all layers at once: {:.2f} to {:.2f} ms.<br>"
+      "<span class=\"key hollow\"></span>measured: the whole model, first and chosen form side by side after the "
+      "search: "
+      "{:.2f} and {:.2f} ms. The machine may have been busier then, and costs do not add up exactly.</p>\n",
       1e3 * *data.steps.front().seconds, 1e3 * *data.steps.back().seconds, 1e3 * *data.first_seconds,
       1e3 * *data.last_seconds);
 }

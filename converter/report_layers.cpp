@@ -84,9 +84,8 @@ std::string sqnr_body(const ReportData& data) {
   const SqnrLines lines = sqnr_lines(data, grid);
   std::string out = lead(
       "Signal-to-quantization-noise ratio of each intermediate result against the float model's, in decibels: every "
-      "6 dB less is twice the error. Errors add up from layer to layer. Attention's scores are compared as its softmax "
-      "is "
-      "given them.");
+      "6 dB less is twice the error. Errors add up from layer to layer. Attention's scores are what its softmax is "
+      "given.");
   if (!grid.layers.empty())
     out += grid_table(grid, "dB, by layer and place; the stronger the colour, the noisier", "heat", [&](size_t i) {
       const double value = data.sqnr[i].decibel;

@@ -34,8 +34,9 @@ double classifier_share(const format::ModelConfig& config);
 // times as fast, it would save less than a hundredth of the time, which no clock tells from noise.
 bool worth_searching(double share);
 
-// Why a unit is in this option rather than in its first: it costs time, which only the budget can have asked for; or,
-// as measured, it is no slower, so that there is nothing for the first one, whatever the budget.
+// Why a unit is in this option rather than in its first: it costs time, which the budget asked for (or one scheme for
+// all, where that is faster as a whole than the mixture); or, as measured, it is no slower, so that there is nothing
+// for the first one, whatever the budget.
 enum class RollbackReason { kAccuracy, kSpeed };
 RollbackReason rollback_reason(const TuneUnit& unit, size_t option);
 

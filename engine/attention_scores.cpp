@@ -1,5 +1,6 @@
 #include "engine/attention_scores.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -30,9 +31,9 @@ struct IntegerRows {
 };
 
 // Activation bytes as the numbers they stand for.
-void to_integers(const KernelTable& kernels, const uint8_t* bytes, size_t stride, size_t columns,
+void to_integers(const KernelTable& kernels, const uint8_t* bytes, size_t stride, size_t rows, size_t columns,
                  std::vector<int8_t>& integers) {
-  for (size_t i = 0; i < integers.size(); ++i) {
+  for (size_t i = 0; i < rows * columns; ++i) {
     const int value = bytes[i / columns * stride + i % columns] - kernels.activation_offset;
     integers[i] = static_cast<int8_t>(value);  // where the offset is 0 the byte is the number's two's complement
   }
@@ -56,7 +57,7 @@ HeadRows rows_of(const KernelTable& kernels, Scheme attention, const ActivationR
                            .m = rows,
                            .k = columns});
   }
-  to_integers(kernels, bytes, stride, k, memory.integers);
+  to_integers(kernels, bytes, stride, static_cast<size_t>(rows), k, memory.integers);
   return {nullptr, memory.integers.data(), memory.scale.data(), k};
 }
 
@@ -79,15 +80,16 @@ int32_t dot(const int8_t* a, const int8_t* b, size_t n) {
   return sum;
 }
 
-// dst: [rows][rows].
-void multiply(const HeadRows& q, const HeadRows& k, size_t rows, size_t columns, float factor, float* dst) {
-  for (size_t i = 0; i < rows; ++i) {
-    for (size_t j = 0; j < rows; ++j) {
+// dst: [queries][keys].
+void multiply(const HeadRows& q, const HeadRows& k, size_t queries, size_t keys, size_t columns, float factor,
+              float* dst) {
+  for (size_t i = 0; i < queries; ++i) {
+    for (size_t j = 0; j < keys; ++j) {
       const size_t at_q = i * q.stride, at_k = j * k.stride;
       const float value = q.floats != nullptr ? dot(q.floats + at_q, k.floats + at_k, columns)
                                               : static_cast<float>(dot(q.integers + at_q, k.integers + at_k, columns)) *
                                                     (q.scale[i] * k.scale[j]);
-      dst[i * rows + j] = value * factor;
+      dst[i * keys + j] = value * factor;
     }
   }
 }
@@ -97,7 +99,8 @@ void multiply(const HeadRows& q, const HeadRows& k, size_t rows, size_t columns,
 void attention_scores(const KernelTable& kernels, const Workers& workers, const EncoderLayer& layer, int heads,
                       int head_dim, const BertState& state, int first_token, int length, std::vector<float>& scores) {
   const auto rows = static_cast<size_t>(length), columns = static_cast<size_t>(head_dim);
-  scores.resize(static_cast<size_t>(heads) * rows * rows);
+  const size_t asked = std::min(rows, kObservedQueries);
+  scores.resize(static_cast<size_t>(heads) * asked * rows);
   std::vector<IntegerRows> memory;  // two a worker
   for (int i = 0; i < 2 * workers.count; ++i) memory.emplace_back(rows, columns);
   const auto inverse_root = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
@@ -106,9 +109,9 @@ void attention_scores(const KernelTable& kernels, const Workers& workers, const 
     const ActivationRows queries = state.qkv.from(first_token).from_column(head * head_dim);
     const ActivationRows keys = queries.from_column(heads * head_dim);
     const float factor = layer.attention == Scheme::kStatic ? layer.scores_factor[head] * inverse_root : inverse_root;
-    multiply(rows_of(kernels, layer.attention, queries, length, head_dim, own[0]),
-             rows_of(kernels, layer.attention, keys, length, head_dim, own[1]), rows, columns, factor,
-             scores.data() + static_cast<size_t>(head) * rows * rows);
+    multiply(rows_of(kernels, layer.attention, queries, static_cast<int>(asked), head_dim, own[0]),
+             rows_of(kernels, layer.attention, keys, length, head_dim, own[1]), asked, rows, columns, factor,
+             scores.data() + static_cast<size_t>(head) * asked * rows);
   });
 }
 

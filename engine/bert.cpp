@@ -185,7 +185,8 @@ void observe_scores(const Pass& pass, const EncoderLayer& layer) {
   for (size_t text = 0; text + 1 < offsets.size(); ++text) {
     const int first = offsets[text] - offsets.front(), length = offsets[text + 1] - offsets[text];
     attention_scores(pass.kernels(), pass.all(), layer, heads, pass.head_dim(), pass.state, first, length, scores);
-    (*pass.run.scores_observer)({name, scores.data(), heads * length, length, static_cast<size_t>(length)});
+    (*pass.run.scores_observer)(
+        {name, scores.data(), static_cast<int>(scores.size()) / length, length, static_cast<size_t>(length)});
   }
 }
 

@@ -37,7 +37,8 @@ struct RunContext {
   const CancelToken* cancel = nullptr;  // looked at between layers; null: never
   const Observer* observer = nullptr;   // called on the calling thread; null: nobody watches
   // The same, of "layer.N.scores", between qkv and context: what attention's softmax is given (attention_scores.h),
-  // text by text, [head * query][key]. It is computed once more for that, which takes time.
+  // text by text, [head * query][key] of the first kObservedQueries. It is computed once more for that, which takes
+  // time.
   const Observer* scores_observer = nullptr;
   Profile* profile = nullptr;  // engine/profile.h; null: not measured
 };

@@ -90,11 +90,12 @@ T* shift(T* pointer, size_t bytes) {
 
 std::pair<int, int> RowPlan::block(int index) const {
   const int each = block_count / workers;
-  const auto share = [&](int worker) { return static_cast<int>(int64_t{tokens} * worker / workers); };
-  const int first = share(index / each), count = share(index / each + 1) - first;
+  const int share = index % workers, i = index / workers;
+  const auto begin = [&](int s) { return static_cast<int>(int64_t{tokens} * s / workers); };
+  const int first = begin(share), count = begin(share + 1) - first;
   const int register_blocks = ceil_div(count, kRowMultiple);
-  const auto cut = [&](int i) { return first + std::min(count, i * register_blocks / each * kRowMultiple); };
-  return {cut(index % each), cut(index % each + 1)};
+  const auto cut = [&](int piece) { return first + std::min(count, piece * register_blocks / each * kRowMultiple); };
+  return {cut(i), cut(i + 1)};
 }
 
 int token_budget(int workers) { return workers * kTokensPerWorker; }

@@ -46,8 +46,9 @@ struct RowPlan {
   bool shared;
   int tokens, workers;
 
-  // The rows [begin, end) of a block, perhaps none. Each worker has as many rows, as far as that goes, cut at multiples
-  // of the kernels' register blocks: 128 rows for one worker in blocks of at most 24 are 16, 24, 24, 16, 24, 24.
+  // The rows [begin, end) of a block, perhaps none. There is an equal share for each worker, cut at multiples of the
+  // kernels' register blocks: of 128 rows for one worker, blocks of at most 24 are 16, 24, 24, 16, 24, 24. The blocks
+  // of all shares take turns, since workers take one after the other and the heights of a turn are the same.
   std::pair<int, int> block(int index) const;
 };
 

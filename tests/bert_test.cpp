@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <map>
-#include <numeric>
 
 #include "engine/profile.h"
 #include "kernels/cpu.h"
@@ -368,81 +367,6 @@ TEST(Bert, ObserverSeesEveryResultAndChangesNothing) {
     EXPECT_EQ(last_rows["layer.1.qkv"].size(), 72u);
     EXPECT_EQ(last_rows["layer.1.ffn1"].size(), 40u);
     EXPECT_EQ(last_rows["logits"], std::vector<float>(logits.end() - 5, logits.end()));
-  }
-}
-
-struct SeenScores {
-  std::vector<Rows> texts;  // of the second layer: [text][head * query][key], flat
-  Rows qkv;
-  std::vector<float> logits;
-};
-
-SeenScores seen_scores(const TinyModel& tiny, const RandomBatch& batch, const KernelTable& kernels, int threads) {
-  SeenScores seen;
-  const Observer qkv = [&](const Intermediate& i) {
-    for (int row = 0; i.name == "layer.1.qkv" && row < i.rows; ++row) {
-      const float* data = i.data + static_cast<size_t>(row) * i.stride;
-      seen.qkv.emplace_back(data, data + i.columns);
-    }
-  };
-  const Observer scores = [&](const Intermediate& i) {
-    EXPECT_EQ(i.name.substr(i.name.size() - 7), ".scores");
-    if (i.name != "layer.1.scores") return;
-    Rows& text = seen.texts.emplace_back();
-    for (int row = 0; row < i.rows; ++row) {
-      const float* data = i.data + static_cast<size_t>(row) * i.stride;
-      text.emplace_back(data, data + i.columns);
-    }
-  };
-  ThreadPool pool(threads);
-  seen.logits.resize(batch.ids.size() * tiny.spec().labels);
-  BertState state;
-  forward({.kernels = &kernels, .executor = &pool, .observer = &qkv, .scores_observer = &scores}, tiny.model(),
-          batch.batch(), seen.logits, state);
-  return seen;
-}
-
-// Q K^T / sqrt(head_dim) of what the qkv product gives, in doubles: of integers, what their rounding leaves of it.
-TEST(Bert, ScoresAreThoseOfTheQueriesAndKeys) {
-  for (const Scheme scheme : {Scheme::kFloat, Scheme::kWeightOnly, Scheme::kDynamic, Scheme::kStatic}) {
-    const TinyModel tiny({.scheme = scheme});
-    const std::vector<int> lengths = {20, 1, 50};
-    const RandomBatch random(tiny.spec(), lengths, 5);
-    const SeenScores seen = seen_scores(tiny, random, best_table(detect_cpu_features()), 3);
-    EXPECT_EQ(seen.logits, run(tiny.model(), random.batch()));
-    ASSERT_EQ(seen.texts.size(), lengths.size());
-    const auto heads = static_cast<size_t>(tiny.model().config.head_count);
-    const size_t hidden = tiny.model().config.hidden_size, d = hidden / heads;
-    double signal = 0, noise = 0;
-    size_t first = 0;
-    for (size_t text = 0; text < lengths.size(); ++text) {
-      const auto length = static_cast<size_t>(lengths[text]);
-      ASSERT_EQ(seen.texts[text].size(), heads * length);
-      for (size_t row = 0; row < heads * length; ++row) {
-        ASSERT_EQ(seen.texts[text][row].size(), length);
-        const double* q = seen.qkv[first + row % length].data() + row / length * d;
-        for (size_t j = 0; j < length; ++j) {
-          const double* k = seen.qkv[first + j].data() + hidden + row / length * d;
-          const double expected = std::inner_product(q, q + d, k, 0.0) / std::sqrt(static_cast<double>(d));
-          signal += expected * expected;
-          noise += (expected - seen.texts[text][row][j]) * (expected - seen.texts[text][row][j]);
-        }
-      }
-      first += length;
-    }
-    const bool integers = scheme == Scheme::kDynamic || scheme == Scheme::kStatic;
-    EXPECT_LT(noise, signal * (integers ? 1e-2 : 1e-12)) << static_cast<int>(scheme);
-    EXPECT_GT(noise, integers ? signal * 1e-7 : 0.0) << static_cast<int>(scheme);
-  }
-}
-
-TEST(Bert, ScoresHaveTheSameBitsEverywhere) {
-  for (const Scheme scheme : {Scheme::kFloat, Scheme::kDynamic, Scheme::kStatic}) {
-    const TinyModel tiny({.scheme = scheme});
-    const RandomBatch random(tiny.spec(), {20, 33}, 5);
-    const SeenScores scalar = seen_scores(tiny, random, kScalarTable, 1);
-    const SeenScores best = seen_scores(tiny, random, best_table(detect_cpu_features()), 3);
-    EXPECT_EQ(scalar.texts, best.texts);
   }
 }
 

@@ -20,6 +20,8 @@
 #include <deque>
 #include <exception>
 #include <fstream>
+#include <iterator>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>

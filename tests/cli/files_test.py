@@ -156,7 +156,8 @@ class Tools(Case):
         for line, says in (("12", "expected a string, an object with \"text\" or an array of words, found number"),
                            ("{}", "the object has no field \"text\""), ("{", "not valid JSON at byte 2"),
                            ('{"text": 1}', "field \"text\": expected a string, found number"),
-                           ('["a", 1]', "word 2: expected a string, found number")):
+                           ('["a", 1]', "word 2: expected a string, found number"),
+                           ('{"text": "a", "id": 1e999}', "number overflow parsing '1e999'")):
             bad = self.write("bad.jsonl", f'"marta"\n\n{line}\n')
             for command in commands:
                 self.fails(*command, bad, says=["bad.jsonl", "line 3: " + says])

@@ -79,19 +79,6 @@ class Tuning(Case):
         self.assertRegex(certificate["certificate.budget.remains"], remains)
         self.assertTrue((self.folder / "best.policy.json").exists())
 
-    def test_changed_labels_of_texts_and_of_sentences(self):
-        texts = self.write("many.txt", self.texts().read_text() + "".join(
-            " ".join(f"{w}{(i * j) % 97}" for j, w in enumerate(WORDS)) + "\n" for i in range(200)))
-        words = [f"{w}{i}" for i in range(40) for w in WORDS[:6]]
-        conll = self.write("t.tsv", "".join("".join(f"{w}\tB-PER\n" for w in words[i:i + 6]) + "\n" for i in range(200)))
-        page = self.folder / "report" / "index.html"
-        self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--text", texts, "--conll", conll,
-                         "--min-agreement", "0", "--samples", "64", "--report", page.parent, "--quiet")
-        items = re.findall(r"<li><p dir.*?</li>", page.read_text(), re.S)
-        labelled = [item for item in items if "in the text <code>B-PER</code>" in item]
-        self.assertGreater(len(labelled), 0)
-        self.assertGreater(len(items), len(labelled))
-
     def test_labels_of_which_the_model_has_some(self):
         labelled = self.write("some.tsv", "marta\tB-PER\nin\tO\nlisbon\tB-Q\n\n" * 20)
         done = self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--conll", labelled,
