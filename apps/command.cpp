@@ -70,6 +70,12 @@ void require_outputs_apart(const std::vector<std::string>& outputs, const std::v
         throw CLI::ValidationError(output, "is named for two outputs");
       }
     }
+    for (const std::string& other : outputs) {
+      const std::filesystem::path folder = std::filesystem::path(other).parent_path();
+      if (!folder.empty() && same_file(output, folder)) {
+        throw CLI::ValidationError(output, "is named for an output and for the folder of another");
+      }
+    }
     for (const std::string& input : inputs) {
       if (!input.empty() && same_file(output, input)) throw CLI::ValidationError(output, "is an input too");
     }

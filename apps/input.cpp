@@ -125,7 +125,7 @@ LineReader::~LineReader() {
   if (fd_ != STDIN_FILENO) ::close(fd_);
 }
 
-std::string LineReader::origin() const { return fmt::format("{}, line {}", name_, line_number_); }
+std::string LineReader::origin() const { return fmt::format("{}: line {}", name_, line_number_); }
 
 bool LineReader::readable_now() const {
   pollfd request = {fd_, POLLIN, 0};
@@ -140,7 +140,7 @@ bool LineReader::fill() {
   }
   if (buffer_.size() > kMaxTextBytes) {
     throw Error(ErrorCode::kInvalidInput,
-                fmt::format("{}, line {}: longer than {} bytes", name_, line_number_ + 1, kMaxTextBytes));
+                fmt::format("{}: line {}: longer than {} bytes", name_, line_number_ + 1, kMaxTextBytes));
   }
   const size_t old = buffer_.size();
   buffer_.resize(old + kReadBytes);

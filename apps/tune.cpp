@@ -47,6 +47,7 @@ std::string measures(const std::string& name, const converter::Comparison& c) {
 
 std::string summary(const converter::TuneResult& result, const std::string& written) {
   std::string text = written.empty() ? "nothing is written\n" : written + "\n";
+  text += "calibrated on " + result.policy.certificate.at("calibrated_on") + "\n";
   text += "rolled back from static for accuracy: " + result.policy.certificate.at("rolled_back.accuracy") + "\n";
   text += "not static because static is no faster here: " + result.policy.certificate.at("rolled_back.speed") + "\n";
   text += "agreement with the float model:\n" + measures("tuned on", result.measure.tuned) +
@@ -125,8 +126,9 @@ constexpr const char* kExamples = R"(Examples:
 
 Begins with every product in the fastest scheme, static; rolls back to dynamic, weight-only or float what harms most
 for the time that it saves, until the budget holds. Every 4th text is held out: neither calibrated on nor tuned on; the
-budget must hold there too. The policy names each product's scheme and the settings of calibration: convert makes the
-same bytes of it and the same text, on any machine.
+budget must hold there too. Without --calibrate the first --conll file is calibrated on, or, if there is none, the first
+--text file. The policy names each product's scheme and the settings of calibration: convert makes the same bytes of it
+and the file that was calibrated on, on any machine.
 
 Exit status: 0; 1 if a file has a fault; 2 for a wrong command line; 3 if no choice stays within the budget: nothing is
 written then but what --keep-best asks for.)";

@@ -134,6 +134,8 @@ CalibrationTexts::CalibrationTexts(const std::string& file)
   if (count_ == 0) throw Error(ErrorCode::kFormat, file + ": there is no text to calibrate on");
 }
 
+std::string CalibrationTexts::name() const { return std::filesystem::path(file_).filename().string(); }
+
 void CalibrationTexts::for_each(const std::function<void(size_t index, Sentence&& text)>& use) const {
   size_t in_file = 0, index = 0;
   const auto use_next = [&](Sentence&& text) {

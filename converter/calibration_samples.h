@@ -32,6 +32,7 @@ class CalibrationTexts {
   // From now on without every `every`th (is_held_out); 0: with all.
   void leave_out_held(size_t every) { held_out_every_ = every; }
 
+  std::string name() const;  // "builtin", or the file's without its folder
   // "builtin", or the file's SHA-256: what certificate and policy say.
   const std::string& source() const { return source_; }
   bool by_words() const { return by_words_; }  // a text is a list of words; else one "word"

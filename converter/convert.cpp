@@ -58,6 +58,9 @@ const ConvertOptions& checked(const ConvertOptions& options) {
   if (options.min_agreement > 0 && !options.check) {
     throw Error(ErrorCode::kInvalidInput, "min_agreement needs the check that was turned off");
   }
+  if (options.scheme == "float" && options.policy.empty() && !options.calibration.texts.empty()) {
+    throw Error(ErrorCode::kInvalidInput, "scheme 'float' has nothing to calibrate: name another, or no texts");
+  }
   return options;
 }
 
@@ -91,9 +94,9 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 }
 
 // Static with the ranges that the checkpoint brings along: nobody named texts to find others.
-bool wants_imported_ranges(const Checkpoint& checkpoint, const ConvertOptions& options, const ConvertInputs& inputs) {
-  return options.scheme == "static" && has_imported_ranges(checkpoint) && options.policy.empty() &&
-         inputs.policy == nullptr && inputs.calibration == nullptr && options.calibration.texts.empty();
+bool wants_imported_ranges(const ConvertOptions& options, const ConvertInputs& inputs) {
+  return options.scheme == "static" && options.policy.empty() && inputs.policy == nullptr &&
+         inputs.calibration == nullptr && options.calibration.texts.empty();
 }
 
 Preparation prepare_imported(const Checkpoint& checkpoint, const CalibrationOptions& calibration) {
@@ -123,7 +126,8 @@ class Conversion {
         kernels_(find_kernels(options.isa)),
         pool_(options.threads),
         checkpoint_(folder, options.labels),
-        imports_ranges_(wants_imported_ranges(checkpoint_, options, inputs)),
+        has_ranges_(has_imported_ranges(checkpoint_)),
+        imports_ranges_(has_ranges_ && wants_imported_ranges(options, inputs)),
         preparation_(imports_ranges_ ? prepare_imported(checkpoint_, options.calibration)
                                      : prepare(checkpoint_, options, inputs, pool_)),
         plan_(preparation_.plan),
@@ -162,7 +166,7 @@ class Conversion {
     report.warnings.insert(report.warnings.end(), tokenizer_.warnings.begin(), tokenizer_.warnings.end());
     report.warnings.insert(report.warnings.end(), preparation_.warnings.begin(), preparation_.warnings.end());
     report.minus_128_replaced = minus_128_replaced_;
-    if (!imports_ranges_ && has_imported_ranges(checkpoint_)) {
+    if (!imports_ranges_ && has_ranges_) {
       report.warnings.emplace_back(
           "the checkpoint's fixed ranges of activations are not used: static without calibration does");
     }
@@ -317,7 +321,7 @@ class Conversion {
   const KernelTable& kernels_;
   ThreadPool pool_;
   const Checkpoint checkpoint_;
-  const bool imports_ranges_;
+  const bool has_ranges_, imports_ranges_;  // faults of ranges are told even where they are not used
   Preparation preparation_;
   const Plan &plan_, float_plan_;
   const LoadedTokenizer tokenizer_;

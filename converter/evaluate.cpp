@@ -168,6 +168,12 @@ std::vector<EntitySpan> entity_spans(std::span<const std::string_view> labels) {
   return spans;
 }
 
+bool contains(std::span<const EntitySpan> spans, const EntitySpan& span) {
+  const auto found = std::lower_bound(spans.begin(), spans.end(), span.begin,
+                                      [](const EntitySpan& a, size_t begin) { return a.begin < begin; });
+  return found != spans.end() && *found == span;
+}
+
 void EntityScores::add(std::span<const std::string_view> expected, std::span<const std::string_view> found) {
   const std::vector<EntitySpan> expected_spans = entity_spans(expected), found_spans = entity_spans(found);
   for (const EntitySpan& span : expected_spans) {
@@ -175,7 +181,7 @@ void EntityScores::add(std::span<const std::string_view> expected, std::span<con
     ++by_type[span.type].expected;
   }
   for (const EntitySpan& span : found_spans) {
-    const bool correct = std::find(expected_spans.begin(), expected_spans.end(), span) != expected_spans.end();
+    const bool correct = contains(expected_spans, span);
     for (EntityCounts* counts : {&all, &by_type[span.type]}) {
       ++counts->found;
       counts->correct += correct ? 1 : 0;

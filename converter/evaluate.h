@@ -63,6 +63,9 @@ struct EntityCounts {
   void add(const EntityCounts& other);
 };
 
+// spans: what entity_spans() gives.
+bool contains(std::span<const EntitySpan> spans, const EntitySpan& span);
+
 struct EntityScores {
   EntityCounts all;
   std::map<std::string, EntityCounts> by_type;

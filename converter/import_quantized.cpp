@@ -215,9 +215,11 @@ std::vector<float> read_channels(const WeightFile& file, const TensorInfo& info,
 }
 
 void require_positive(const WeightFile& file, const TensorInfo& info, std::span<const float> values) {
-  const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !(v > 0) || !std::isfinite(v); });
+  const auto bad = std::find_if(values.begin(), values.end(),
+                                [](float v) { return !(v > 0) || !std::isfinite(v) || !std::isfinite(1 / v); });
   if (bad == values.end()) return;
-  fail(file, info, fmt::format("value {} at [{}]: expected finite and above 0", *bad, bad - values.begin()));
+  fail(file, info,
+       fmt::format("value {} at [{}]: expected finite, above 0, and so its inverse", *bad, bad - values.begin()));
 }
 
 std::vector<int64_t> read_integers(const WeightFile& file, const TensorInfo& info) {

@@ -17,10 +17,6 @@ Names names_of(std::span<const int32_t> labels, std::span<const std::string> nam
   return result;
 }
 
-bool contains(const std::vector<EntitySpan>& spans, const EntitySpan& span) {
-  return std::find(spans.begin(), spans.end(), span) != spans.end();
-}
-
 PairedEntities pair_entities(const Names& gold, const Names& reference, const Names& model) {
   const std::vector<EntitySpan> of_reference = entity_spans(reference), of_model = entity_spans(model);
   PairedEntities paired;

@@ -40,6 +40,7 @@ constexpr Part kParts[] = {{"ffn2", &LayerPlan::ffn2},
 
 constexpr size_t kTimedTokens = 512, kTimedRounds = 4;
 constexpr size_t kMostTrials = 16;  // of faster options at the end
+constexpr size_t kStepsToFinish = 3;
 
 // Attention has no weights of its own to keep as int8.
 bool has_option(const Part& part, Scheme scheme) {
@@ -72,7 +73,10 @@ class Tuner {
     measure_times();
     measure_sensitivity();
     search();
+    total_ = done_ + kStepsToFinish + 1;  // trials that were not needed are none that are left
     finish();
+    done_ = total_;
+    step("check", "done");
     return std::move(result_);
   }
 
@@ -85,7 +89,7 @@ class Tuner {
   }
 
   void step(std::string_view stage, const std::string& item) {
-    const ConvertProgress progress{stage, item, std::min(done_++, total_ - 1), total_};
+    const ConvertProgress progress{stage, item, std::min(done_++, total_), total_};
     if (options_.convert.progress) options_.convert.progress(progress);
   }
 
@@ -99,6 +103,7 @@ class Tuner {
     const EncodedTexts encoded = encode_samples(reference_.engine(), texts, settings_.samples, result_.report.warnings);
     calibration_ = calibrate(reference_.engine(), encoded, settings_.gptq);
     calibration_->source = texts.source();
+    calibrated_on_ = texts.name();
   }
 
   // Seconds that a part costs in a layer beyond its first option, in each scheme: all layers' switched at once; and the
@@ -325,6 +330,7 @@ class Tuner {
     entries["budget.met"] = result_.met ? "yes" : "no";
     if (!remains_.empty()) entries["budget.remains"] = remains_;
     const auto or_nothing = [](const std::string& list) { return list.empty() ? "nothing" : list; };
+    entries["calibrated_on"] = calibrated_on_;
     entries["rolled_back.accuracy"] = or_nothing(for_accuracy_);
     entries["rolled_back.speed"] = or_nothing(for_speed_);
     if (!searches_classifier()) {
@@ -373,6 +379,7 @@ class Tuner {
   double classifier_costs_[kTuneSchemes.size()] = {};
   std::vector<TuneUnit> units_;  // [part][layer], then the classifier
   Choice choice_;
+  std::string calibrated_on_;             // "builtin", or the file's name without its folder
   std::string for_accuracy_, for_speed_;  // "layer.3.ffn2 dynamic, ...", by rollback_reason()
   std::string remains_;                   // of the loss, with every product in floats, where the budget is not met
   size_t looks_ = 0, done_ = 0, total_ = 1;

@@ -125,10 +125,8 @@ CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_o
   const std::string& named = options.convert.calibration.texts;
   const std::string file = named.empty() ? first : named;
   CalibrationTexts texts(file);
-  const auto is_file = [&](const std::filesystem::path& path) {
-    std::error_code error;
-    return file != "builtin" && std::filesystem::equivalent(path, file, error);
-  };
+  // By what is in them: a copy holds the same texts.
+  const auto is_file = [&](const std::filesystem::path& path) { return sha256_of_file(path) == texts.source(); };
   const bool lines = std::any_of(options.texts.begin(), options.texts.end(), is_file);
   const bool words = std::any_of(options.conll.begin(), options.conll.end(), is_file);
   if (words && !texts.by_words()) {

@@ -15,6 +15,22 @@ from common import (EXIT_BAR_NOT_MET, NER_CHECKPOINT, OCTOBERT, ROOT, TINY, TINY
                     sha256)
 
 
+def spoil_tensor(folder, ending):
+    """Fills a tensor whose name ends so with bytes that are NaN in every format of floats; returns its name."""
+    for path in (folder / name for name in ("quantization.safetensors", "model.safetensors")):
+        if not path.exists():
+            continue
+        data = bytearray(path.read_bytes())
+        start = 8 + struct.unpack("<Q", data[:8])[0]
+        for name, tensor in sorted(json.loads(data[8:start]).items()):
+            if name.endswith(ending):
+                begin, end = (start + offset for offset in tensor["data_offsets"])
+                data[begin:end] = b"\xff" * (end - begin)
+                path.write_bytes(data)
+                return name
+    raise AssertionError(f"{folder} has no tensor {ending}")
+
+
 class Converting(Case):
     def convert(self, checkpoint, *options, **more):
         self.output = self.folder / "out.octo"
@@ -167,6 +183,18 @@ class Converting(Case):
         before = texts.read_bytes()
         self.fails("convert", TINY_CHECKPOINT, "-o", texts, "--calibrate", texts, says="is an input too", status=2)
         self.assertEqual(texts.read_bytes(), before)
+        self.refused(TINY_CHECKPOINT, "nothing to calibrate", "--scheme", "float", "--calibrate", texts)
+
+    def test_ranges_with_a_fault_leave_no_file_whatever_the_scheme(self):
+        for form, ending in (("octobert", "output.dense.input_scale"), ("compressed-tensors-static", "input_scale"),
+                             ("pytorch-quantization", "input_quantizer._amax")):
+            checkpoint = self.folder / form
+            shutil.copytree(ROOT / "tests" / "data" / "quantized" / form, checkpoint)
+            name = spoil_tensor(checkpoint, ending)
+            for scheme in ("dynamic", "weight-only", "static", "float"):
+                self.fails("convert", checkpoint, "-o", self.folder / "m.octo", "--scheme", scheme,
+                           says=[name, "nan", "expected finite"])
+                self.assertEqual(list(self.folder.glob("*.octo")), [])
 
     def test_certificate_of_another_model(self):
         texts = self.write("texts.txt", "marta in lisbon\nyes\nthe q\n" * 40)

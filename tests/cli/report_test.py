@@ -182,6 +182,9 @@ class Reports(Case):
             self.fails("tune", TINY_CHECKPOINT, *model, "--text", self.write("t.txt", "marta\n" * 64),
                        "--min-agreement", "0.5", "--policy-out", taken, says="two outputs", status=2)
             self.assertEqual(pathlib.Path(taken).read_text(), "marta in lisbon\n" * 64)
+            both = self.folder / "both.octo"
+            self.fails("convert", TINY_CHECKPOINT, "-o", both, option, both, says="the folder of another", status=2)
+            self.assertFalse(both.exists())
 
     def test_folders_that_cannot_be(self):
         file = self.write("file", "x")

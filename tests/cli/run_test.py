@@ -129,7 +129,7 @@ class Inputs(Case):
                   '["a", 1]', '"a" "b"', "[" * 100000]
         for fault in faults:
             done = self.run_command("run", TINY, "--json", "--jsonl", stdin=f'"fine"\n"too"\n{fault}\n"after"\n', expect=1)
-            self.assertIn("standard input, line 3: ", done.stderr.decode())
+            self.assertIn("standard input: line 3: ", done.stderr.decode())
             self.assertEqual([json.loads(line)["text"] for line in done.stdout.splitlines()], ["fine", "too"])
             self.assertLess(len(done.stderr), 1000)
         self.fails("run", TINY, "--jsonl", '"\\udfff"', says="text 1: not valid JSON")
@@ -200,7 +200,7 @@ class Inputs(Case):
         self.assertEqual(result["text"], bad.decode(errors="replace"))
         self.assertEqual([bad[slice(*e["bytes"])] for e in result["entities"]], [b"Berlin", b"Paris"])
         done = self.run_command("run", NER, "--invalid-utf8", "error", stdin=b"fine\n" + bad, expect=1)
-        self.assertIn(b"standard input, line 2: ", done.stderr)
+        self.assertIn(b"standard input: line 2: ", done.stderr)
         self.assertIn(b"7", done.stderr)
         self.assertEqual(done.stdout, b"fine\n")
         (result,) = self.json_lines("run", NER, "--json", "--jsonl", stdin=b'"' + bad + b'"')

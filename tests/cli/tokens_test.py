@@ -74,7 +74,7 @@ class Logits(Case):
     def test_faults(self):
         out = self.folder / "out.safetensors"
         for line in ("", "x", "[]", "[1.5]", "[-1]", "[1000000]", "[99999999999999999999]", "{}", '["a"]', "[[1]]", "[1"):
-            self.fails("logits", TINY, "--ids", "-o", out, stdin="[1]\n" + line + "\n", says="standard input, line 2")
+            self.fails("logits", TINY, "--ids", "-o", out, stdin="[1]\n" + line + "\n", says="standard input: line 2")
             self.assertFalse(out.exists())
         self.fails("logits", TINY, "x", "-o", self.folder / "no" / "out.safetensors", says="out.safetensors")
         self.assertEqual(self.logits(TINY, stdin="")[0], {})

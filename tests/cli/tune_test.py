@@ -79,6 +79,18 @@ class Tuning(Case):
         self.assertRegex(certificate["certificate.budget.remains"], remains)
         self.assertTrue((self.folder / "best.policy.json").exists())
 
+    def test_a_copy_is_calibrated_on_without_what_is_held_out(self):
+        texts = self.texts()
+        copy = self.write("copy.txt", texts.read_text())
+        tune = ["tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--text", texts, "--min-agreement", "0.1"]
+        policies = []
+        for options in ([], ["--calibrate", copy]):
+            summary = self.run_command(*tune, *options).stdout.decode()
+            policies.append(json.loads((self.folder / "m.policy.json").read_text()))
+            self.assertIn("calibrated on " + (copy if options else texts).name, summary)
+        self.assertEqual(*(policy["calibration"] for policy in policies))
+        self.assertGreater(policies[0]["calibration"]["hold_out"], 0)
+
     def test_labels_of_which_the_model_has_some(self):
         labelled = self.write("some.tsv", "marta\tB-PER\nin\tO\nlisbon\tB-Q\n\n" * 20)
         done = self.run_command("tune", TINY_CHECKPOINT, "-o", self.folder / "m.octo", "--conll", labelled,
