@@ -124,7 +124,7 @@ void OutputFile::take_name() {
 // A second name for what has the final one; empty: nothing has it. Where a file can't have two, it loses the first.
 std::string OutputFile::keep_old() const {
   for (int i = 0;; ++i) {
-    const std::string old = fmt::format("{}.old{}", temporary_.string(), i);
+    std::string old = fmt::format("{}.old{}", temporary_.string(), i);
     if (::link(path_.c_str(), old.c_str()) == 0) return old;
     if (errno == ENOENT) return "";
     if (errno == EEXIST) continue;
