@@ -36,8 +36,6 @@ int open_for_reading(const std::string& path) {
 
 std::string display_name(const std::string& path) { return path == "-" ? "standard input" : path; }
 
-std::string join_words(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, " ")); }
-
 std::vector<std::string> split_words(std::string_view line) {
   std::vector<std::string> words;
   for (size_t at = line.find_first_not_of(" \t"); at != line.npos; at = line.find_first_not_of(" \t", at)) {
@@ -97,7 +95,7 @@ InputText parse_line(std::string_view line, const InputOptions& options, Invalid
   if (options.format() == LineFormat::kWords) {
     item.pre_tokenized = true;
     item.words = split_words(line);
-    item.text = join_words(item.words);
+    item.text = fmt::format("{}", fmt::join(item.words, " "));
   } else {
     item.text = line;
   }

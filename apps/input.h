@@ -42,7 +42,7 @@ struct InputText {
   std::string pair;                // if has_pair
   bool pre_tokenized = false;
   bool has_pair = false;
-  std::string origin;  // for messages: "standard input, line 3"
+  std::string origin;  // for messages: "standard input: line 3"
 };
 
 // What a line says. Throws Error(kFormat) that begins with `origin`.
@@ -65,7 +65,7 @@ class LineReader {
   enum class Status { kLine, kWouldWait, kEnd };
   // With `wait` the answer is never kWouldWait. Throws Error(kIo), and Error(kInvalidInput) for an endless line.
   Status next(std::string& line, bool wait);
-  // "standard input, line 3", of the line that next() gave last.
+  // "standard input: line 3", of the line that next() gave last.
   std::string origin() const;
   const std::string& name() const { return name_; }
 

@@ -127,8 +127,7 @@ std::string OutputFile::keep_old() const {
     std::string old = fmt::format("{}.old{}", temporary_.string(), i);
     if (::link(path_.c_str(), old.c_str()) == 0) return old;
     if (errno == ENOENT) return "";
-    if (errno == EEXIST) continue;
-    if (std::filesystem::exists(old)) continue;
+    if (errno == EEXIST || std::filesystem::exists(old)) continue;
     if (::rename(path_.c_str(), old.c_str()) == 0) return old;
     fail("can't be replaced");
   }

@@ -99,7 +99,7 @@ class Tuner {
 
   void calibrate_model() {
     step("calibrate", "texts");
-    const CalibrationTexts texts = calibration_texts_of(options_, settings_.hold_out);
+    const CalibrationTexts texts = calibration_texts_of(options_, files_, settings_.hold_out);
     const EncodedTexts encoded = encode_samples(reference_.engine(), texts, settings_.samples, result_.report.warnings);
     calibration_ = calibrate(reference_.engine(), encoded, settings_.gptq);
     calibration_->source = texts.source();

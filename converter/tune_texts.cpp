@@ -119,16 +119,17 @@ TuneFiles read_tune_files(const TuneOptions& options, const Engine& model) {
   return result;
 }
 
-CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_out) {
+CalibrationTexts calibration_texts_of(const TuneOptions& options, const TuneFiles& files, size_t& hold_out) {
   hold_out = 0;
   const std::string first = (options.conll.empty() ? options.texts : options.conll).front().string();
   const std::string& named = options.convert.calibration.texts;
   const std::string file = named.empty() ? first : named;
   CalibrationTexts texts(file);
   // By what is in them: a copy holds the same texts.
-  const auto is_file = [&](const std::filesystem::path& path) { return sha256_of_file(path) == texts.source(); };
-  const bool lines = std::any_of(options.texts.begin(), options.texts.end(), is_file);
-  const bool words = std::any_of(options.conll.begin(), options.conll.end(), is_file);
+  const auto is_file = [&](const auto& name_and_hash) { return name_and_hash.second == texts.source(); };
+  const auto first_conll = files.hashes.begin() + static_cast<ptrdiff_t>(options.texts.size());
+  const bool lines = std::any_of(files.hashes.begin(), first_conll, is_file);
+  const bool words = std::any_of(first_conll, files.hashes.end(), is_file);
   if (words && !texts.by_words()) {
     throw Error(ErrorCode::kInvalidInput,
                 fmt::format("{}: calibration knows files of words and labels by their name: call it {}", file,

@@ -23,8 +23,9 @@ struct TunePart {
 
 struct TuneFiles {
   TunePart tuned, held_out;
-  TunePart sample;                                          // a few thousand tokens of `tuned`, evenly over the files
-  std::vector<std::pair<std::string, std::string>> hashes;  // file name without folder, SHA-256
+  TunePart sample;  // a few thousand tokens of `tuned`, evenly over the files
+  // File name without folder, SHA-256: options.texts', then options.conll's.
+  std::vector<std::pair<std::string, std::string>> hashes;
   std::vector<std::string> warnings;
 };
 
@@ -32,10 +33,11 @@ struct TuneFiles {
 // the model has none or can have none (align_labels), or, for a budget of F1, without entities.
 TuneFiles read_tune_files(const TuneOptions& options, const Engine& model);
 
-// The texts that options name for calibration (the first file if none), without those that are held out.
+// The texts that options name for calibration (the first file if none), without those that are held out. files: what
+// read_tune_files() gave.
 // hold_out: what CalibrationSettings::hold_out must be so that convert() sees the same texts.
 // Throws what CalibrationTexts throws.
-CalibrationTexts calibration_texts_of(const TuneOptions& options, size_t& hold_out);
+CalibrationTexts calibration_texts_of(const TuneOptions& options, const TuneFiles& files, size_t& hold_out);
 
 // add_comparison() of a part: what `engine` made of it, compared.
 void report_part(const std::string& source, const TunePart& part, const Comparison& comparison, const Engine& engine,

@@ -316,7 +316,7 @@ TEST_F(Tune, TheClassifierInEachScheme) {
   const FloatModel reference(checkpoint(), {.threads = 1});
   const TuneFiles files = read_tune_files(options_, reference.engine());
   CalibrationSettings settings{.gptq = true, .bias_correction = true};
-  const CalibrationTexts texts = calibration_texts_of(options_, settings.hold_out);
+  const CalibrationTexts texts = calibration_texts_of(options_, files, settings.hold_out);
   std::vector<std::string> warnings;
   const Calibration calibration = calibrate(
       reference.engine(), encode_samples(reference.engine(), texts, settings.samples, warnings), settings.gptq);
