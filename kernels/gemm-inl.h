@@ -208,15 +208,7 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     const int rows = (shape.rows - row) / (blocks - block);
     const Block result =
         bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
-    if (bytes) {
-      prefetch_bytes(g, row, rows, panel + P);
-    } else {
-      for (int r = 0; r < rows; ++r) {
-        for (int p = 0; p < P; ++p) {
-          __builtin_prefetch(result.y + static_cast<size_t>(r) * result.ldy + p * kPanelWidth, 1, 3);
-        }
-      }
-    }
+    if (bytes) prefetch_bytes(g, row, rows, panel + P);
     const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
                            shape.steps, prefetch, Epilogue{g, row, panel, start, result});
