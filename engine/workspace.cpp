@@ -19,8 +19,8 @@ constexpr int kAttentionRowStep = 32;  // rows of an attention item, if texts ar
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// Row stride of floats, an odd number of cache lines: the same columns of many rows, as attention reads them, then spread
-// over all sets of the L1 cache.
+// Row stride of floats, an odd number of cache lines: the same columns of many rows, as attention reads them, then
+// spread over all sets of the L1 cache.
 size_t float_stride(size_t columns) {
   const size_t stride = padded_outputs(columns);
   return stride % (2 * kPanelWidth) == 0 ? stride + kPanelWidth : stride;

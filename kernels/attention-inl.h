@@ -52,16 +52,21 @@ inline void transpose_words(const char* src, size_t src_stride, int rows, int wo
   }
 }
 
+struct SumsEpilogue {
+  const int32_t* start;
+  int32_t* to;
+  I init(int, int) const { return Vec::load_i(start); }
+  I column(int) const { return Vec::zero_i(); }  // none
+  template <class Panel>
+  void row(int, const Panel& panel) const {
+    Vec::store_i(to, panel.sums);
+  }
+};
+
 // sums[16] of a panel's int8 weights, one output each: a product with a row of ones.
 template <class Op>
 inline void panel_sums(const char* panel, int steps, int32_t* sums) {
   constexpr int kAtOnce = 16;
-  struct Sums {
-    const int32_t* start;
-    int32_t* to;
-    I init(int, int) const { return Vec::load_i(start); }
-    void row(int, I acc) const { Vec::store_i(to, acc); }
-  };
   alignas(64) char ones[kAtOnce * kGroupDepth];
   memset(ones, 1, sizeof ones);
   alignas(64) int32_t start[kPanelWidth] = {};
@@ -70,7 +75,7 @@ inline void panel_sums(const char* panel, int steps, int32_t* sums) {
     const int count = steps - i < kAtOnce ? steps - i : kAtOnce;
     if constexpr (kActivationOffset == 0) start_panel<Op>(panel, count, nullptr, start);
     alignas(64) int32_t part[kPanelWidth];
-    tile<Op, 1, 1, false>(ones, 0, panel, 0, count, {}, Sums{start, part});
+    tile<Op, 1, 1, false>(ones, 0, panel, 0, count, {}, SumsEpilogue{start, part});
     Vec::store_i(sums, Vec::add_i(Vec::load_i(sums), Vec::load_i(part)));
   }
 }
@@ -244,18 +249,19 @@ struct ScoresS8Epilogue {
     scores += panels * kPanelWidth;
   }
   I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
-  template <class... Acc>
-  void row(int r, Acc... acc) const {
+  F column(int p) const { return Vec::load(k_scale + p * kPanelWidth); }
+  template <class... Panels>
+  void row(int r, const Panels&... panel) const {
     float* to = scores + static_cast<size_t>(r) * stride;
     F most = largest[r];
     int j = 0;
-    const auto one = [&](I value) {
-      const F x = Vec::mul(Vec::to_float(value), Vec::load(k_scale + j));
+    const auto one = [&](I sums, F scale) {
+      const F x = Vec::mul(Vec::to_float(sums), scale);
       Vec::store(to + j, x);
       most = Vec::max(x, most);
       j += kPanelWidth;
     };
-    (one(acc), ...);
+    (one(panel.sums, panel.column), ...);
     largest[r] = most;
   }
 };
@@ -297,17 +303,18 @@ struct ContextS8Epilogue {
     columns -= panels * kPanelWidth;
   }
   I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
-  template <class... Acc>
-  void row(int r, Acc... acc) const {
+  F column(int p) const { return Vec::load(v_scale + p * kPanelWidth); }
+  template <class... Panels>
+  void row(int r, const Panels&... panel) const {
     float* y = dst + static_cast<size_t>(r) * ldd;
     const F factor = Vec::set(inverse[r]);
     int n = 0;
-    const auto one = [&](I value) {
-      const F x = Vec::mul(Vec::mul(Vec::to_float(value), Vec::load(v_scale + n)), factor);
+    const auto one = [&](I sums, F scale) {
+      const F x = Vec::mul(Vec::mul(Vec::to_float(sums), scale), factor);
       store(y + n, x, columns - n < kWidth ? columns - n : kWidth);
       n += kPanelWidth;
     };
-    (one(acc), ...);
+    (one(panel.sums, panel.column), ...);
   }
 };
 

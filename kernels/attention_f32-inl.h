@@ -16,11 +16,12 @@ struct ScoresF32Epilogue {
 
   void skip_panels(int panels) { scores += panels * kPanelWidth; }
   F init(int, int) const { return Vec::zero(); }
-  template <class... Acc>
-  void row(int r, Acc... acc) const {
+  F column(int) const { return Vec::zero(); }  // none
+  template <class... Panels>
+  void row(int r, const Panels&... panel) const {
     float* to = scores + static_cast<size_t>(r) * stride;
     int p = 0;
-    (Vec::store(to + kPanelWidth * p++, Vec::mul(acc, Vec::set(factor))), ...);
+    (Vec::store(to + kPanelWidth * p++, Vec::mul(panel.sums, Vec::set(factor))), ...);
   }
 };
 
@@ -34,15 +35,16 @@ struct ContextF32Epilogue {
     columns -= panels * kPanelWidth;
   }
   F init(int, int) const { return Vec::zero(); }
-  template <class... Acc>
-  void row(int r, Acc... acc) const {
+  F column(int) const { return Vec::zero(); }  // none
+  template <class... Panels>
+  void row(int r, const Panels&... panel) const {
     float* y = dst + static_cast<size_t>(r) * ldd;
     int n = 0;
     const auto one = [&](F x) {
       store(y + n, x, columns - n < kWidth ? columns - n : kWidth);
       n += kPanelWidth;
     };
-    (one(acc), ...);
+    (one(panel.sums), ...);
   }
 };
 

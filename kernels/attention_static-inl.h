@@ -90,18 +90,23 @@ struct ContextBytesEpilogue {
     dst += panels * kPanelWidth;
     columns -= panels * kPanelWidth;
   }
+  struct Column {
+    F scale, inv;
+  };
+
   I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
-  template <class... Acc>
-  void row(int r, Acc... acc) const {
+  Column column(int p) const { return {Vec::load(v_scale + p * kPanelWidth), Vec::load(inv + p * kPanelWidth)}; }
+  template <class... Panels>
+  void row(int r, const Panels&... panel) const {
     uint8_t* q = dst + static_cast<size_t>(r) * ldd;
     const F factor = Vec::set(inverse[r]);
     StaticQuantizer quantized = *quantizer;  // a copy: see quantize_block_as
     int n = 0;
-    const auto one = [&](I value) {
-      F x = Vec::mul(Vec::mul(Vec::to_float(value), Vec::load(v_scale + n)), factor);
+    const auto one = [&](I sums, const Column& column) {
+      F x = Vec::mul(Vec::mul(Vec::to_float(sums), column.scale), factor);
       const int count = columns - n < kWidth ? columns - n : kWidth;
       if (count < kWidth) x = Vec::first(x, count, Vec::zero());
-      const I bytes = quantized(x, Vec::load(inv + n));
+      const I bytes = quantized(x, column.inv);
       if (count == kWidth) {
         Vec::store_bytes(q + n, bytes);
       } else {  // the next head's bytes are another thread's
@@ -111,7 +116,7 @@ struct ContextBytesEpilogue {
       }
       n += kPanelWidth;
     };
-    (one(acc), ...);
+    (one(panel.sums, panel.column), ...);
     *quantizer = quantized;
   }
 };

@@ -95,8 +95,7 @@ inline I exp2_q8(F t) {
 
 inline F gelu(F x) {
   using namespace numerics;
-  F xc = Vec::max(x, Vec::set(-kGeluClamp));
-  xc = Vec::min(xc, Vec::set(kGeluClamp));
+  const F xc = Vec::clamp(x, Vec::set(kGeluClamp));
   const F s = Vec::fma(Vec::mul(xc, xc), Vec::set(kGeluScale), Vec::set(-1.0f));
   F phi = Vec::fma(xc, horner(s, kGeluPoly), Vec::set(0.5f));
   phi = Vec::max(phi, Vec::zero());

@@ -32,6 +32,10 @@ struct Block {
   size_t ldy;
 };
 
+struct ScaleAndBias {
+  F scale, bias;
+};
+
 // Accumulators to floats, for rows from `row` on and panels from `panel` on.
 struct GemmS8Epilogue {
   const int32_t* start;
@@ -64,12 +68,13 @@ struct GemmS8Epilogue {
     }
   }
   I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
-  template <class... Acc>
-  [[gnu::always_inline]] void row(int r, Acc... acc) const {
+  ScaleAndBias column(int p) const { return {Vec::load(b_scale + p * kPanelWidth), Vec::load(bias + p * kPanelWidth)}; }
+  template <class... Panels>
+  [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     const F scale = Vec::set(a_scale[static_cast<size_t>(r) * a_scale_step]);
     float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
     int n = 0;
-    ((Vec::store(y + n, Vec::fma(Vec::to_float(acc), Vec::mul(scale, Vec::load(b_scale + n)), Vec::load(bias + n))),
+    ((Vec::store(y + n, Vec::fma(Vec::to_float(panel.sums), Vec::mul(scale, panel.column.scale), panel.column.bias)),
       n += kPanelWidth),
      ...);
   }
@@ -89,14 +94,14 @@ struct GemmF32Epilogue {
   template <class Op>
   static void start_panels(const GemmF32Args&, int, int, int32_t*) {}
   F init(int, int) const { return Vec::zero(); }
-  template <class... Acc>
-  void row(int r, Acc... acc) const {
+  ScaleAndBias column(int p) const {
+    return {Vec::load(b_scale + static_cast<size_t>(p) * scale_step), Vec::load(bias + p * kPanelWidth)};
+  }
+  template <class... Panels>
+  void row(int r, const Panels&... panel) const {
     float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
-    size_t p = 0;
-    ((Vec::store(y + p * kPanelWidth,
-                 Vec::fma(acc, Vec::load(b_scale + p * scale_step), Vec::load(bias + p * kPanelWidth))),
-      ++p),
-     ...);
+    int n = 0;
+    ((Vec::store(y + n, Vec::fma(panel.sums, panel.column.scale, panel.column.bias)), n += kPanelWidth), ...);
   }
 };
 
@@ -197,6 +202,7 @@ template <class Op, int P, class Epilogue, class Args>
 void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b, const char* next,
                  uint32_t* row_max_bits) {
   const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
+  const int height = shape.rows / blocks, first_higher = blocks - shape.rows % blocks;
   const size_t slice = shape.panel_bytes / static_cast<size_t>(blocks);
   const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
   constexpr int kColumns = P * kPanelWidth;
@@ -205,7 +211,7 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
   const bool bytes = gives_bytes(g);
   Epilogue::template start_panels<Op>(g, panel, P, start);
   for (int block = 0, row = 0; block < blocks; ++block) {
-    const int rows = (shape.rows - row) / (blocks - block);
+    const int rows = height + (block >= first_higher ? 1 : 0);
     const Block result =
         bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
     if (bytes) prefetch_bytes(g, row, rows, panel + P);

@@ -107,8 +107,9 @@ struct DotS8 {
       if (steps == 3) two_groups<R, false>(low0, high0, low1, high1, words<2>(x), words<2>(y), b + 128);
       if (steps == 1) two_groups<R, false>(low0, high0, low1, high1, words<0>(x), words<0>(y), b);
     }
-    epilogue.row(0, Vec::add_i(sums(low0, high0), epilogue.init(0, 0)));
-    if constexpr (R > 1) epilogue.row(1, Vec::add_i(sums(low1, high1), epilogue.init(1, 0)));
+    const auto column = epilogue.column(0);
+    epilogue.row(0, PanelSums{column, Vec::add_i(sums(low0, high0), epilogue.init(0, 0))});
+    if constexpr (R > 1) epilogue.row(1, PanelSums{column, Vec::add_i(sums(low1, high1), epilogue.init(1, 0))});
   }
 
  private:

@@ -108,10 +108,11 @@ inline NeonI second_row(NeonI low, NeonI high) {
   OCTOBERT_I8MM_PART(c, 2)                \
   OCTOBERT_I8MM_PART(d, 3)
 
-#define OCTOBERT_I8MM_FINISH(i, ...)                                                                             \
-  if constexpr (2 * i < R) epilogue.row(2 * i, Vec::add_i(first_row(low##i, high##i), epilogue.init(2 * i, 0))); \
-  if constexpr (2 * i + 1 < R)                                                                                   \
-    epilogue.row(2 * i + 1, Vec::add_i(second_row(low##i, high##i), epilogue.init(2 * i + 1, 0)));
+#define OCTOBERT_I8MM_FINISH(i, ...)                                                                         \
+  if constexpr (2 * i < R)                                                                                   \
+    epilogue.row(2 * i, PanelSums{column, Vec::add_i(first_row(low##i, high##i), epilogue.init(2 * i, 0))}); \
+  if constexpr (2 * i + 1 < R)                                                                               \
+    epilogue.row(2 * i + 1, PanelSums{column, Vec::add_i(second_row(low##i, high##i), epilogue.init(2 * i + 1, 0))});
 
 // NOLINTEND(bugprone-macro-parentheses)
 
@@ -141,6 +142,7 @@ struct MatmulS8 {
       [[maybe_unused]] constexpr bool both = false;
       OCTOBERT_I8MM_TWO_STEPS
     }
+    const auto column = epilogue.column(0);
     OCTOBERT_I8MM_PAIRS(OCTOBERT_I8MM_FINISH)
   }
 };

@@ -274,7 +274,7 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
 #define OCTOBERT_SPLIT_RESTS(r) \
   if constexpr (R > r) c##r = Vec::add_i(c##r, epilogue.rests(s##r->rests()[i < n##r ? i : n##r]));
 #define OCTOBERT_SPLIT_FINISH(r) \
-  if constexpr (R > r) epilogue.row(r, c##r);
+  if constexpr (R > r) epilogue.row(r, PanelSums{column, c##r});
 
 // Tiles of 4 rows by 1 panel: 8 accumulators, 4 registers of weights and 4 temporaries are all 16 registers; the ones
 // come from memory, which costs no operation of its own.
@@ -311,6 +311,7 @@ struct SplitS8 {
     for (size_t i = 0; i < pairs; ++i) {
       OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_RESTS)
     }
+    const auto column = epilogue.column(0);
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_FINISH)
   }
 

@@ -45,7 +45,7 @@ namespace {
   OCTOBERT_NEON_PART(d, lane, 48)
 
 #define OCTOBERT_NEON_FINISH(r, ...) \
-  if constexpr (R > r) epilogue.row(r, c##r);
+  if constexpr (R > r) epilogue.row(r, PanelSums{column, c##r});
 
 // As tile() of tile-inl.h with one panel. Op has Register and Acc (four of them, a to d), load (16 bytes), load_word
 // (4 bytes, in lane 0) and mac<lane>(four outputs, A, B).
@@ -69,6 +69,7 @@ template <class Op, int R, bool kPrefetch, class Epilogue>
     OCTOBERT_NEON_STEP(0)
     b += 64;
   }
+  const auto column = epilogue.column(0);
   OCTOBERT_NEON_ROWS(OCTOBERT_NEON_FINISH)
 }
 

@@ -10,6 +10,7 @@
 //   store_bytes_64         the same of four, which hold -128..127 (kSigned) or 0..255
 //   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
 //   max, min               a > b ? a : b and a < b ? a : b lane by lane, exactly: b where either is NaN or both zero
+//   clamp                  max(x, -limit), then min(, limit), limit > 0; of a NaN either of the two
 //   rint, to_int           nearest, ties to even; to_int for |x| < 2^31
 //   abs_bits               the bits of |x|, for max_i: a NaN is larger than any number
 //   as_int, as_float       bits reinterpreted
@@ -111,6 +112,7 @@ struct Vec {
   static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F clamp(F x, F limit) { return _mm512_range_ps(x, limit, 0b0010); }  // the smaller magnitude, the sign of x
   static F sqrt(F x) { return _mm512_sqrt_ps(x); }
   static F rint(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F scale(F p, F n) { return _mm512_scalef_ps(p, n); }
