@@ -196,9 +196,12 @@ void for_each_head(const Pass& pass, const Body& body) {
   const Workers workers = pass.all();
   const StepTimer timer = pass.timer(workers, Step::kAttention);
   const auto heads = static_cast<int>(pass.config.head_count);
-  parallel_for(workers, static_cast<int>(pass.state.attention.size()) * heads, [&](int worker, int i) {
-    body(worker, pass.state.attention[static_cast<size_t>(i / heads)], static_cast<size_t>(i % heads));
-  });
+  parallel_for(
+      workers, static_cast<int>(pass.state.attention.size()) * heads,
+      [&](int worker) { return pass.state.attention_shares[static_cast<size_t>(worker)]; },
+      [&](int worker, int i) {
+        body(worker, pass.state.attention[static_cast<size_t>(i / heads)], static_cast<size_t>(i % heads));
+      });
 }
 
 // softmax(Q K^T / sqrt(head_dim)) V, text by text and head by head, of floats.

@@ -3,7 +3,9 @@
 #define OCTOBERT_ENGINE_PARALLEL_H_
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstdint>
 
 #include "engine/fp_guard.h"
 #include "octobert/thread_pool.h"
@@ -20,26 +22,53 @@ struct Workers {
   static Workers only(int worker) { return {nullptr, 1, worker}; }
 };
 
-// Calls body(worker, item) once for each item in [0, items); items are handed out one by one, so that a worker that
-// is slower gets fewer. body must not throw.
-template <class Body>
-void parallel_for(const Workers& workers, int items, const Body& body) {
+// Calls body(worker, item) once for each item in [0, items). Worker w of workers.count has a share of its own,
+// [share(w), share(w + 1)), and when that is done it takes items out of the others' one by one, so that one that is
+// slower gets fewer. Steps whose shares are the same rows find them in their own core's caches: attention took a third
+// longer on two cores that read each other's results. body must not throw.
+template <class Share, class Body>
+void parallel_for(const Workers& workers, int items, const Share& share, const Body& body) {
   const int tasks = std::min(workers.count, items);
   if (tasks <= 1) {
     for (int item = 0; item < items; ++item) body(workers.first, item);
     return;
   }
+  constexpr int kMostShares = 64;  // more workers have one together
+  struct alignas(64) Range {
+    std::atomic<int> next;
+    int end;
+  };
   struct Job {
     const Body& body;
-    int first, items;
-    std::atomic<int> next{0};
-  } job{body, workers.first, items};
+    int first, tasks, shares;
+    std::array<Range, kMostShares> ranges;
+  } job{body, workers.first, tasks, std::min(workers.count, kMostShares), {}};
+  const auto first_worker = [&](int s) { return static_cast<int>(int64_t{workers.count} * s / job.shares); };
+  for (int s = 0; s < job.shares; ++s) {
+    Range& range = job.ranges[static_cast<size_t>(s)];
+    range.next.store(share(first_worker(s)), std::memory_order_relaxed);
+    range.end = share(first_worker(s + 1));
+  }
   const auto task = [](void* context, int index) {
     const FpGuard guard;  // the executor may be the caller's own
     Job& j = *static_cast<Job*>(context);
-    for (int item; (item = j.next.fetch_add(1, std::memory_order_relaxed)) < j.items;) j.body(j.first + index, item);
+    const int own = static_cast<int>(int64_t{j.shares} * index / j.tasks);
+    for (int i = 0; i < j.shares; ++i) {
+      Range& range = j.ranges[static_cast<size_t>(own + i < j.shares ? own + i : own + i - j.shares)];
+      while (range.next.load(std::memory_order_relaxed) < range.end) {
+        const int item = range.next.fetch_add(1, std::memory_order_relaxed);
+        if (item < range.end) j.body(j.first + index, item);
+      }
+    }
   };
   workers.executor->run(tasks, task, &job);
+}
+
+// The same with equal shares.
+template <class Body>
+void parallel_for(const Workers& workers, int items, const Body& body) {
+  parallel_for(
+      workers, items, [&](int worker) { return static_cast<int>(int64_t{items} * worker / workers.count); }, body);
 }
 
 }  // namespace octobert

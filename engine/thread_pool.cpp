@@ -1,13 +1,16 @@
-// One piece of work (a "job": task, context, count) at a time; threads claim its indices one by one.
+// One piece of work (a "job": task, context, count) at a time; threads claim its indices one by one, each beginning
+// with its own number, the caller with 0: what an index touched in the last job is then in the right core's caches.
 //
-//   caller: owns busy_ → writes task_, context_, count_, pending_ → unclaimed_ = count → epoch_ += 1, wakes sleepers
-//   all:    claim an index (unclaimed_ - 1), run it, again; then pending_ -= the number that this thread ran
+//   caller: owns busy_ → writes task_, context_, count_, pending_ → sets unclaimed_ → epoch_ += 1, wakes sleepers
+//   all:    claim an index, run it, look for another; then pending_ -= the number that this thread ran
 //   caller: waits for pending_ == 0 → busy_ = false
 //
-// A claim is a successful compare-and-swap from r > 0 to r - 1 on unclaimed_. Whatever job r belonged to when it was
-// loaded, success means that the job which is published now has that index free; and that job can't end before the
-// claimer has reported it through pending_. So the claimer may read task_ and context_ then, and a thread that comes
-// late to a job that is over finds unclaimed_ == 0 or claims rightly from the next one.
+// A claim is an exchange of unclaimed_[i] from true to false; it stands for index i and, of a job with more indices
+// than threads, i + threads_, i + 2 threads_ and so on. Whatever job the claimer came for, success means that the job
+// which is published now has that index free; and that job can't end before the claimer has reported it through
+// pending_. So the claimer may read task_, context_ and count_ then, and a thread that comes late to a job that is over
+// finds nothing unclaimed or claims rightly from the next one. One that looks while a job is being published may miss
+// some of it, but then epoch_ is not yet what it will be, and the thread looks again.
 #include "octobert/thread_pool.h"
 
 #include <linux/futex.h>
@@ -82,7 +85,7 @@ struct ThreadPool::Impl {
   static void* thread_main(void* pool);
   void start();
   void work();
-  uint32_t claim_and_run();
+  uint32_t claim_and_run(int own);
   void wait_for_epoch_after(uint32_t seen);
   void wait_for_others();
 
@@ -93,19 +96,20 @@ struct ThreadPool::Impl {
 
   // What a waking thread needs, on one cache line.
   alignas(64) std::atomic<uint32_t> epoch_{0};  // changes with every job and at the end; idle threads sleep on it
-  std::atomic<uint32_t> unclaimed_{0};
-  uint32_t count_ = 0;
+  int count_ = 0;
   void (*task_)(void*, int) = nullptr;
   void* context_ = nullptr;
   std::atomic<bool> stopping_{false};
   // What they report.
-  alignas(64) std::atomic<uint32_t> pending_{0};  // tasks not yet done; the caller sleeps on it
+  alignas(64) std::atomic<uint32_t> pending_{0};  // claims not yet done; the caller sleeps on it
   std::atomic<bool> caller_sleeps_{false};
   // Rarely written.
   alignas(64) std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> busy_{false};
-  int started_ = 0;  // threads running; changed by the owner of busy_
+  int started_ = 0;               // threads running; changed by the owner of busy_
+  std::atomic<int> numbered_{0};  // of them, those that have their number, 1 to threads_ - 1
   std::unique_ptr<pthread_t[]> handles_;
+  std::unique_ptr<std::atomic<bool>[]> unclaimed_;  // [threads_]
   bool asked_to_start_ = false;
 
   // Pools alive, so that a child of fork() can forget their threads.
@@ -117,7 +121,10 @@ struct ThreadPool::Impl {
 constinit std::mutex ThreadPool::Impl::pools_mutex;
 constinit ThreadPool::Impl* ThreadPool::Impl::pools = nullptr;
 
-ThreadPool::Impl::Impl(int threads) : threads_(threads), handles_(new pthread_t[static_cast<size_t>(threads)]) {
+ThreadPool::Impl::Impl(int threads)
+    : threads_(threads),
+      handles_(new pthread_t[static_cast<size_t>(threads)]),
+      unclaimed_(new std::atomic<bool>[static_cast<size_t>(threads)]()) {
   static const int kFailed = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   if (kFailed != 0) throw std::bad_alloc();  // want of memory is its only failure
   const std::lock_guard lock(pools_mutex);
@@ -148,29 +155,29 @@ void ThreadPool::Impl::run(int count, void (*task)(void*, int), void* context) {
   if (!asked_to_start_) start();
   task_ = task;
   context_ = context;
-  count_ = static_cast<uint32_t>(count);
-  pending_.store(count_, std::memory_order_relaxed);
-  unclaimed_.store(count_, std::memory_order_release);
+  count_ = count;
+  const int claims = std::min(count, threads_);
+  pending_.store(static_cast<uint32_t>(claims), std::memory_order_relaxed);
+  for (int i = 0; i < claims; ++i) unclaimed_[static_cast<size_t>(i)].store(true, std::memory_order_release);
   // Sequentially consistent with the sleepers' count and check (wait_for_epoch_after): either a thread about to sleep
   // sees the new epoch, or we see it in sleepers_.
   epoch_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) != 0) futex_wake(epoch_, std::min(count - 1, started_));
 
-  if (const uint32_t ran = claim_and_run()) pending_.fetch_sub(ran, std::memory_order_acq_rel);
+  if (const uint32_t ran = claim_and_run(0)) pending_.fetch_sub(ran, std::memory_order_acq_rel);
   wait_for_others();
   busy_.store(false, std::memory_order_release);
 }
 
-// Runs what is left of the present job; how many tasks that were. They are still to be reported.
-uint32_t ThreadPool::Impl::claim_and_run() {
+// Runs what is left of the present job, from index `own` on; how many claims that were. They are still to be reported.
+uint32_t ThreadPool::Impl::claim_and_run(int own) {
   uint32_t ran = 0;
-  uint32_t left = unclaimed_.load(std::memory_order_acquire);
-  while (left != 0) {
-    if (!unclaimed_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire))
-      continue;
-    task_(context_, static_cast<int>(count_ - left));
+  for (int i = 0; i < threads_; ++i) {
+    const int claimed = own + i < threads_ ? own + i : own + i - threads_;
+    std::atomic<bool>& unclaimed = unclaimed_[static_cast<size_t>(claimed)];
+    if (!unclaimed.load(std::memory_order_relaxed) || !unclaimed.exchange(false, std::memory_order_acq_rel)) continue;
+    for (int index = claimed; index < count_; index += threads_) task_(context_, index);
     ++ran;
-    left = unclaimed_.load(std::memory_order_acquire);
   }
   return ran;
 }
@@ -185,10 +192,11 @@ void ThreadPool::Impl::wait_for_others() {
 
 void ThreadPool::Impl::work() {
   const FpGuard fp;  // threads inherit their creator's control word
+  const int own = numbered_.fetch_add(1, std::memory_order_relaxed) + 1;
   while (true) {
     const uint32_t seen = epoch_.load(std::memory_order_seq_cst);
     if (stopping_.load()) return;
-    if (const uint32_t ran = claim_and_run()) {
+    if (const uint32_t ran = claim_and_run(own)) {
       const bool last = pending_.fetch_sub(ran, std::memory_order_seq_cst) == ran;
       if (last && caller_sleeps_.load(std::memory_order_seq_cst)) futex_wake(pending_, 1);
     }
@@ -235,7 +243,8 @@ void ThreadPool::Impl::after_fork_in_child() {
 }
 
 void ThreadPool::Impl::forget_threads() {
-  unclaimed_.store(0);
+  for (int i = 0; i < threads_; ++i) unclaimed_[static_cast<size_t>(i)].store(false);
+  numbered_.store(0);
   pending_.store(0);
   caller_sleeps_.store(false);
   sleepers_.store(0);

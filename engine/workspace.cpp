@@ -91,7 +91,7 @@ T* shift(T* pointer, size_t bytes) {
 
 std::pair<int, int> RowPlan::block(int index) const {
   const int each = block_count / workers;
-  const int share = index % workers, i = index / workers;
+  const int share = index / each, i = index % each;
   const auto begin = [&](int s) { return static_cast<int>(int64_t{tokens} * s / workers); };
   const int first = begin(share), count = begin(share + 1) - first;
   const int register_blocks = ceil_div(count, kRowMultiple);
@@ -136,6 +136,8 @@ size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_it
   clip_stride_ = (config.layer_count * kClipSites + 1 + 7) / 8 * 8;  // cache lines of a worker's own
   clip_counts_ = memory.take<uint64_t>(static_cast<size_t>(workers) * clip_stride_);
   attention = {memory.take<AttentionItem>(attention_items), attention_items};
+  const size_t shares = static_cast<size_t>(workers) + 1;
+  attention_shares = {memory.take<int32_t>(shares), shares};
 
   const size_t blocks_begin = memory.used();
   first_block_.output = memory.rows(rows, std::max(d, size_t{config.label_count}), false);
@@ -157,7 +159,7 @@ size_t BertState::lay_out(const format::ModelConfig& config, size_t attention_it
 }
 
 // Texts in one piece each, unless that leaves workers idle: then long ones are cut, so that no item is more than a
-// quarter of a worker's share. The costliest come first.
+// quarter of a worker's share.
 size_t BertState::plan_attention(int heads) {
   const auto cost = [](int64_t length) { return length * length; };
   int64_t total = 0;
@@ -175,12 +177,16 @@ size_t BertState::plan_attention(int heads) {
       attention[count++] = {batch.offsets[s] - batch.offsets[0], length, row, std::min(row + step, length)};
     }
   }
-  if (workers > 1) {
-    std::sort(attention.begin(), attention.begin() + static_cast<std::ptrdiff_t>(count),
-              [](const AttentionItem& a, const AttentionItem& b) {
-                return int64_t{a.length} * (a.row_end - a.row_begin) > int64_t{b.length} * (b.row_end - b.row_begin);
-              });
+  size_t i = 0;
+  for (int w = 0; w < workers; ++w) {
+    const auto row = static_cast<int32_t>(int64_t{tokens} * w / workers);
+    while (attention[i].first_token + attention[i].row_end <= row) ++i;  // the last item's end is `tokens`
+    const int32_t begin = attention[i].first_token + attention[i].row_begin;
+    const int32_t rows = attention[i].row_end - attention[i].row_begin;
+    attention_shares[static_cast<size_t>(w)] =
+        static_cast<int32_t>(i) * heads + static_cast<int32_t>(int64_t{heads} * (row - begin) / rows);
   }
+  attention_shares[static_cast<size_t>(workers)] = static_cast<int32_t>(count) * heads;
   return count;
 }
 

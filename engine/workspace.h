@@ -47,8 +47,7 @@ struct RowPlan {
   int tokens, workers;
 
   // The rows [begin, end) of a block, perhaps none. There is an equal share for each worker, cut at multiples of the
-  // kernels' register blocks: of 128 rows for one worker, blocks of at most 24 are 16, 24, 24, 16, 24, 24. The blocks
-  // of all shares take turns, since workers take one after the other and the heights of a turn are the same.
+  // kernels' register blocks: of 128 rows for one worker, blocks of at most 24 are 16, 24, 24, 16, 24, 24.
   std::pair<int, int> block(int index) const;
 };
 
@@ -73,6 +72,9 @@ class BertState {
   ActivationRows context;        // [tokens][hidden_size], output of attention
   int32_t* positions = nullptr;  // [tokens]
   std::span<AttentionItem> attention;
+  // The first of worker w's heads of items, [workers + 1]: item i's head h is number i * heads + h. The shares are, as
+  // nearly as whole heads allow, those of the rows.
+  std::span<int32_t> attention_shares;
 
   // Rows of one block between two products.
   struct Block {
