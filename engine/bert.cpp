@@ -64,7 +64,7 @@ void for_each_block(const Pass& pass, const Body& step) {
 // is not worth waking another thread.
 template <class Body>
 void for_each_row(const Workers& workers, int count, const Body& body) {
-  constexpr int kPiece = 16;
+  constexpr int kPiece = 8;
   if (workers.count == 1) return body(workers.first, Rows{0, count});
   parallel_for(workers, (count + kPiece - 1) / kPiece, [&](int worker, int i) {
     body(worker, Rows{i * kPiece, std::min(kPiece, count - i * kPiece)});
