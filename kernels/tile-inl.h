@@ -32,6 +32,8 @@ struct PanelSums {
   const Column& column;  // of the panel, the epilogue's
   Acc sums;
 };
+template <class Column, class Acc>
+PanelSums(const Column&, Acc) -> PanelSums<Column, Acc>;  // clang 14 deduces no aggregates
 
 #define OCTOBERT_TILE_ROWS(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
