@@ -158,7 +158,8 @@ void ThreadPool::Impl::run(int count, void (*task)(void*, int), void* context) {
   count_ = count;
   const int claims = std::min(count, threads_);
   pending_.store(static_cast<uint32_t>(claims), std::memory_order_relaxed);
-  for (int i = 0; i < claims; ++i) unclaimed_[static_cast<size_t>(i)].store(true, std::memory_order_release);
+  // From the last on: a thread that looks meanwhile and sees another's index has seen its own, if that is higher.
+  for (int i = claims; i-- > 0;) unclaimed_[static_cast<size_t>(i)].store(true, std::memory_order_release);
   // Sequentially consistent with the sleepers' count and check (wait_for_epoch_after): either a thread about to sleep
   // sees the new epoch, or we see it in sleepers_.
   epoch_.fetch_add(1, std::memory_order_seq_cst);

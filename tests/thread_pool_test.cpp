@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -18,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/parallel.h"
 #include "octobert/error.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -96,6 +98,49 @@ TEST_P(Pools, EveryIndexOnce) {
     std::vector<int> times(static_cast<size_t>(count));
     run(pool, count, [&](int i) { ++times[static_cast<size_t>(i)]; });
     EXPECT_EQ(times, std::vector<int>(static_cast<size_t>(count), 1));
+  }
+}
+
+TEST_P(Pools, ParallelForTakesEveryItemOnceWhoseverItIs) {
+  ThreadPool pool(GetParam());
+  const Workers workers{&pool, GetParam(), 0};
+  for (const int items : {0, 1, 2, 3, 7, 64, 65, 1000}) {
+    const auto equal = [&](int w) { return items * w / workers.count; };
+    const auto all_of_the_last = [&](int w) { return w == workers.count ? items : 0; };
+    const auto all_of_the_first = [&](int w) { return w == 0 ? 0 : items; };
+    const auto taken = [&](const auto& share) {
+      std::vector<std::atomic<int>> times(static_cast<size_t>(items));
+      parallel_for(workers, items, share, [&](int worker, int item) {
+        if (0 <= worker && worker < workers.count) ++times[static_cast<size_t>(item)];
+      });
+      return std::count(times.begin(), times.end(), 1);
+    };
+    EXPECT_EQ(taken(equal), items);
+    EXPECT_EQ(taken(all_of_the_last), items);
+    EXPECT_EQ(taken(all_of_the_first), items);
+  }
+}
+
+// Where every thread is awake, index i is run by the same thread in every job.
+TEST(ThreadPool, ThreadsKeepTheirIndex) {
+  ThreadPool pool(2);
+  struct Job {
+    std::thread::id by[2];
+    std::atomic<int> begun{0};
+  };
+  const auto task = [](void* context, int index) {
+    Job& job = *static_cast<Job*>(context);
+    job.by[index] = std::this_thread::get_id();
+    ++job.begun;
+    while (job.begun != 2) std::this_thread::yield();  // neither takes both
+  };
+  std::thread::id other;
+  for (int i = 0; i < 100; ++i) {
+    Job job;
+    pool.run(2, task, &job);
+    EXPECT_EQ(job.by[0], std::this_thread::get_id());
+    if (i == 0) other = job.by[1];
+    EXPECT_EQ(job.by[1], other);
   }
 }
 

@@ -34,19 +34,58 @@ TEST(RowPlan, BlocksCoverTheRowsOnce) {
   }
 }
 
-// Workers take the next block whenever they are done: none may end up with more than a register block over its share.
-TEST(RowPlan, WorkersThatTakeTurnsHaveTheSameRows) {
-  for (const int workers : {2, 3, 4}) {
+// A worker's blocks are an equal share of the rows, next to each other.
+TEST(RowPlan, AWorkersBlocksAreItsShareOfTheRows) {
+  for (int workers = 1; workers <= 5; ++workers) {
     for (int each = 1; each <= 4; ++each) {
-      for (int tokens = workers * each * 8; tokens <= 300; ++tokens) {
+      for (int tokens = 1; tokens <= 300; ++tokens) {
         const RowPlan plan{0, workers * each, false, tokens, workers};
-        std::vector<int> rows(static_cast<size_t>(workers));
-        for (int i = 0; i < plan.block_count; ++i) {
-          const auto [begin, end] = plan.block(i);
-          *std::min_element(rows.begin(), rows.end()) += end - begin;
+        int row = 0;
+        for (int worker = 0; worker < workers; ++worker) {
+          const int first = row;
+          for (int i = worker * each; i < (worker + 1) * each; ++i) {
+            const auto [begin, end] = plan.block(i);
+            ASSERT_EQ(begin, row);
+            row = end;
+          }
+          ASSERT_GE(row - first, tokens / workers);
+          ASSERT_LE(row - first, (tokens + workers - 1) / workers);
         }
-        ASSERT_LE(*std::max_element(rows.begin(), rows.end()), tokens / workers + 8)
-            << tokens << " tokens, " << workers << " workers, " << each << " blocks each";
+        ASSERT_EQ(row, tokens) << workers << " workers, " << each << " blocks each";
+      }
+    }
+  }
+}
+
+// The shares of attention cover all heads of all texts, and follow the rows: a worker's first head is of the text that
+// its first row is in.
+TEST(AttentionShares, FollowTheRows) {
+  format::ModelConfig config = {};
+  config.hidden_size = 64;
+  config.head_count = 4;
+  config.intermediate_size = 128;
+  config.layer_count = 1;
+  config.label_count = 3;
+  const auto heads = static_cast<int32_t>(config.head_count);
+  for (const std::vector<int32_t>& lengths :
+       {std::vector<int32_t>{5}, {128}, {40, 3, 3, 3, 90}, {128, 128, 128}, {1, 1, 1}}) {
+    std::vector<int32_t> offsets = {0};
+    for (const int32_t length : lengths) offsets.push_back(offsets.back() + length);
+    const std::vector<int32_t> ids(static_cast<size_t>(offsets.back()), 1);
+    for (int workers = 1; workers <= 7; ++workers) {
+      BertState state;
+      state.prepare(config, {ids, {}, offsets}, workers, false);
+      const auto all = static_cast<int32_t>(state.attention.size()) * heads;
+      ASSERT_EQ(state.attention_shares.size(), static_cast<size_t>(workers) + 1);
+      ASSERT_EQ(state.attention_shares.front(), 0);
+      ASSERT_EQ(state.attention_shares.back(), all);
+      for (int w = 0; w < workers; ++w) {
+        const int32_t share = state.attention_shares[static_cast<size_t>(w)];
+        ASSERT_LE(share, state.attention_shares[static_cast<size_t>(w) + 1]);
+        const int32_t row = offsets.back() * w / workers;
+        const AttentionItem& item = state.attention[static_cast<size_t>(share / heads)];
+        ASSERT_LE(item.first_token + item.row_begin, row);
+        ASSERT_LT(row, item.first_token + item.row_end);
       }
     }
   }
