@@ -73,7 +73,10 @@ void madd_256(uint64_t trips) { PEAK_256("vpmaddwd %%ymm14, %%ymm15, %%ymm12\nvp
 void add_chain(uint64_t trips) {
   const uint64_t one = 1;
   uint64_t sum = 0;
-  asm volatile("1:\n.irp n," PEAK_24 "\nadd %2, %1\n.endr\ndec %0\njnz 1b" : "+r"(trips), "+r"(sum) : "r"(one) : "cc");
+  asm volatile("1:\n.irp n," PEAK_24 "\nadd %2, %1\n.endr\ndec %0\njnz 1b"
+               : "+&r"(trips), "+&r"(sum)
+               : "r"(one)
+               : "cc");
 }
 
 constexpr CpuFeatures kAvx512Vnni = kFeatureAvx512F | kFeatureAvx512Vnni;

@@ -23,9 +23,10 @@ struct Workers {
 };
 
 // Calls body(worker, item) once for each item in [0, items). Worker w of workers.count has a share of its own,
-// [share(w), share(w + 1)), and when that is done it takes items out of the others' one by one, so that one that is
-// slower gets fewer. Steps whose shares are the same rows find them in their own core's caches: attention took a third
-// longer on two cores that read each other's results. body must not throw.
+// [share(w), share(w + 1)), with share(0) = 0, share(count) = items and none below the one before; when that is done it
+// takes items out of the others' one by one, so that one that is slower gets fewer. Steps whose shares are the same
+// rows find them in their own core's caches: attention took a fifth longer on two cores that read each other's results.
+// body must not throw.
 template <class Share, class Body>
 void parallel_for(const Workers& workers, int items, const Share& share, const Body& body) {
   const int tasks = std::min(workers.count, items);
@@ -41,8 +42,9 @@ void parallel_for(const Workers& workers, int items, const Share& share, const B
   struct Job {
     const Body& body;
     int first, tasks, shares;
-    std::array<Range, kMostShares> ranges;
-  } job{body, workers.first, tasks, std::min(workers.count, kMostShares), {}};
+    std::array<Range, kMostShares> ranges;  // the first `shares` are set
+  };
+  Job job{body, workers.first, tasks, std::min(workers.count, kMostShares), {}};
   const auto first_worker = [&](int s) { return static_cast<int>(int64_t{workers.count} * s / job.shares); };
   for (int s = 0; s < job.shares; ++s) {
     Range& range = job.ranges[static_cast<size_t>(s)];
@@ -52,7 +54,8 @@ void parallel_for(const Workers& workers, int items, const Share& share, const B
   const auto task = [](void* context, int index) {
     const FpGuard guard;  // the executor may be the caller's own
     Job& j = *static_cast<Job*>(context);
-    const int own = static_cast<int>(int64_t{j.shares} * index / j.tasks);
+    // Task i is worker i where there are as many; else the tasks begin apart from each other.
+    const int own = static_cast<int>((int64_t{j.shares} * (index + 1) - 1) / j.tasks);
     for (int i = 0; i < j.shares; ++i) {
       Range& range = j.ranges[static_cast<size_t>(own + i < j.shares ? own + i : own + i - j.shares)];
       while (range.next.load(std::memory_order_relaxed) < range.end) {

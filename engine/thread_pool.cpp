@@ -1,8 +1,9 @@
-// One piece of work (a "job": task, context, count) at a time; threads claim its indices one by one, each beginning
-// with its own number, the caller with 0: what an index touched in the last job is then in the right core's caches.
+// One piece of work (a "job": task, context, count) at a time. Index 0 is the caller's; threads claim the others one by
+// one, each beginning with its own number: what an index touched in the last job is then in the right core's caches.
 //
 //   caller: owns busy_ → writes task_, context_, count_, pending_ → sets unclaimed_ → epoch_ += 1, wakes sleepers
-//   all:    claim an index, run it, look for another; then pending_ -= the number that this thread ran
+//   caller: runs index 0
+//   all:    claim an index, run it, look for another; then pending_ -= the number that this thread claimed
 //   caller: waits for pending_ == 0 → busy_ = false
 //
 // A claim is an exchange of unclaimed_[i] from true to false; it stands for index i and, of a job with more indices
@@ -82,10 +83,22 @@ struct ThreadPool::Impl {
   const int threads_;
 
  private:
+  // unclaimed_[1] to [threads_ - 1], beside the threads' number on a line that is only read.
+  struct alignas(64) Flags {
+    std::atomic<bool> of[64] = {};
+  };
+  std::unique_ptr<Flags[]> unclaimed_;
+  std::atomic<bool>& unclaimed(int index) {
+    return unclaimed_[static_cast<size_t>(index) / 64].of[static_cast<size_t>(index) % 64];
+  }
+
   static void* thread_main(void* pool);
   void start();
   void work();
   uint32_t claim_and_run(int own);
+  void run_from(int claimed) {
+    for (int index = claimed; index < count_; index += threads_) task_(context_, index);
+  }
   void wait_for_epoch_after(uint32_t seen);
   void wait_for_others();
 
@@ -109,7 +122,6 @@ struct ThreadPool::Impl {
   int started_ = 0;               // threads running; changed by the owner of busy_
   std::atomic<int> numbered_{0};  // of them, those that have their number, 1 to threads_ - 1
   std::unique_ptr<pthread_t[]> handles_;
-  std::unique_ptr<std::atomic<bool>[]> unclaimed_;  // [threads_]
   bool asked_to_start_ = false;
 
   // Pools alive, so that a child of fork() can forget their threads.
@@ -123,8 +135,8 @@ constinit ThreadPool::Impl* ThreadPool::Impl::pools = nullptr;
 
 ThreadPool::Impl::Impl(int threads)
     : threads_(threads),
-      handles_(new pthread_t[static_cast<size_t>(threads)]),
-      unclaimed_(new std::atomic<bool>[static_cast<size_t>(threads)]()) {
+      unclaimed_(new Flags[static_cast<size_t>(threads) / 64 + 1]),
+      handles_(new pthread_t[static_cast<size_t>(threads)]) {
   static const int kFailed = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   if (kFailed != 0) throw std::bad_alloc();  // want of memory is its only failure
   const std::lock_guard lock(pools_mutex);
@@ -157,15 +169,15 @@ void ThreadPool::Impl::run(int count, void (*task)(void*, int), void* context) {
   context_ = context;
   count_ = count;
   const int claims = std::min(count, threads_);
-  pending_.store(static_cast<uint32_t>(claims), std::memory_order_relaxed);
-  // From the last on: a thread that looks meanwhile and sees another's index has seen its own, if that is higher.
-  for (int i = claims; i-- > 0;) unclaimed_[static_cast<size_t>(i)].store(true, std::memory_order_release);
+  pending_.store(static_cast<uint32_t>(claims - 1), std::memory_order_relaxed);
+  for (int i = 1; i < claims; ++i) unclaimed(i).store(true, std::memory_order_release);
   // Sequentially consistent with the sleepers' count and check (wait_for_epoch_after): either a thread about to sleep
   // sees the new epoch, or we see it in sleepers_.
   epoch_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) != 0) futex_wake(epoch_, std::min(count - 1, started_));
 
-  if (const uint32_t ran = claim_and_run(0)) pending_.fetch_sub(ran, std::memory_order_acq_rel);
+  run_from(0);
+  if (const uint32_t ran = claim_and_run(1)) pending_.fetch_sub(ran, std::memory_order_acq_rel);
   wait_for_others();
   busy_.store(false, std::memory_order_release);
 }
@@ -173,13 +185,14 @@ void ThreadPool::Impl::run(int count, void (*task)(void*, int), void* context) {
 // Runs what is left of the present job, from index `own` on; how many claims that were. They are still to be reported.
 uint32_t ThreadPool::Impl::claim_and_run(int own) {
   uint32_t ran = 0;
-  for (int i = 0; i < threads_; ++i) {
-    const int claimed = own + i < threads_ ? own + i : own + i - threads_;
-    std::atomic<bool>& unclaimed = unclaimed_[static_cast<size_t>(claimed)];
-    if (!unclaimed.load(std::memory_order_relaxed) || !unclaimed.exchange(false, std::memory_order_acq_rel)) continue;
-    for (int index = claimed; index < count_; index += threads_) task_(context_, index);
+  const auto claim = [&](int i) {
+    if (!unclaimed(i).load(std::memory_order_relaxed) || !unclaimed(i).exchange(false, std::memory_order_acq_rel))
+      return;
+    run_from(i);
     ++ran;
-  }
+  };
+  for (int i = own; i < threads_; ++i) claim(i);
+  for (int i = 1; i < own; ++i) claim(i);
   return ran;
 }
 
@@ -244,7 +257,7 @@ void ThreadPool::Impl::after_fork_in_child() {
 }
 
 void ThreadPool::Impl::forget_threads() {
-  for (int i = 0; i < threads_; ++i) unclaimed_[static_cast<size_t>(i)].store(false);
+  for (int i = 1; i < threads_; ++i) unclaimed(i).store(false);
   numbered_.store(0);
   pending_.store(0);
   caller_sleeps_.store(false);

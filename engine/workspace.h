@@ -59,7 +59,8 @@ inline constexpr size_t kClipSites = 5;  // a layer
 // The state of one forward pass between its parts (engine/bert.h), and its memory. Used by one call at a time.
 class BertState {
  public:
-  // Lays the buffers out. Allocates only if more is needed than ever before. With `whole`, all rows are one block.
+  // Lays the buffers out, for one token at least. Allocates only if more is needed than ever before. With `whole`, all
+  // rows are one block.
   void prepare(const format::ModelConfig& config, const PackedBatch& batch, int workers, bool whole);
 
   PackedBatch batch;

@@ -58,7 +58,7 @@ struct SumsEpilogue {
   I init(int, int) const { return Vec::load_i(start); }
   I column(int) const { return Vec::zero_i(); }  // none
   template <class Panel>
-  void row(int, const Panel& panel) const {
+  [[gnu::always_inline]] void row(int, const Panel& panel) const {
     Vec::store_i(to, panel.sums);
   }
 };
@@ -251,7 +251,7 @@ struct ScoresS8Epilogue {
   I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
   F column(int p) const { return Vec::load(k_scale + p * kPanelWidth); }
   template <class... Panels>
-  void row(int r, const Panels&... panel) const {
+  [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     float* to = scores + static_cast<size_t>(r) * stride;
     F most = largest[r];
     int j = 0;
@@ -305,7 +305,7 @@ struct ContextS8Epilogue {
   I init(int, int p) const { return Vec::load_i(start + p * kPanelWidth); }
   F column(int p) const { return Vec::load(v_scale + p * kPanelWidth); }
   template <class... Panels>
-  void row(int r, const Panels&... panel) const {
+  [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     float* y = dst + static_cast<size_t>(r) * ldd;
     const F factor = Vec::set(inverse[r]);
     int n = 0;

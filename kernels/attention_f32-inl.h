@@ -18,7 +18,7 @@ struct ScoresF32Epilogue {
   F init(int, int) const { return Vec::zero(); }
   F column(int) const { return Vec::zero(); }  // none
   template <class... Panels>
-  void row(int r, const Panels&... panel) const {
+  [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     float* to = scores + static_cast<size_t>(r) * stride;
     int p = 0;
     (Vec::store(to + kPanelWidth * p++, Vec::mul(panel.sums, Vec::set(factor))), ...);
@@ -37,7 +37,7 @@ struct ContextF32Epilogue {
   F init(int, int) const { return Vec::zero(); }
   F column(int) const { return Vec::zero(); }  // none
   template <class... Panels>
-  void row(int r, const Panels&... panel) const {
+  [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     float* y = dst + static_cast<size_t>(r) * ldd;
     int n = 0;
     const auto one = [&](F x) {

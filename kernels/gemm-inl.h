@@ -98,7 +98,7 @@ struct GemmF32Epilogue {
     return {Vec::load(b_scale + static_cast<size_t>(p) * scale_step), Vec::load(bias + p * kPanelWidth)};
   }
   template <class... Panels>
-  void row(int r, const Panels&... panel) const {
+  [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
     int n = 0;
     ((Vec::store(y + n, Vec::fma(panel.sums, panel.column.scale, panel.column.bias)), n += kPanelWidth), ...);

@@ -62,8 +62,9 @@ PanelSums(const Column&, Acc) -> PanelSums<Column, Acc>;  // clang 14 deduces no
 // apart. The epilogue's init(r, p) gives row r's and panel p's initial accumulators, its column(p) what all rows of
 // panel p want (scales, bias), loaded before the first result is stored: a load waits for a store before it whose
 // address has the same low 12 bits, which cost 1.6 % of a product with K = 768 on Emerald Rapids. Its row(r,
-// PanelSums...) takes the results; it is copied, so that its members are known not to change with what it stores. A
-// function of its own, never inlined: the registers are then allocated for this loop and nothing else.
+// PanelSums...) takes the results, always inlined where that is faster (what it is given would go through the stack);
+// it is copied, so that its members are known not to change with what it stores. A function of its own, never inlined:
+// the registers are then allocated for this loop and nothing else.
 template <class Op, int R, int P, bool kPrefetch, class Epilogue>
 [[gnu::noinline]] void tile_of_words(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
                                      [[maybe_unused]] Prefetch prefetch, const Epilogue& given) {

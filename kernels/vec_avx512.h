@@ -10,7 +10,7 @@
 //   store_bytes_64         the same of four, which hold -128..127 (kSigned) or 0..255
 //   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
 //   max, min               a > b ? a : b and a < b ? a : b lane by lane, exactly: b where either is NaN or both zero
-//   clamp                  max(x, -limit), then min(, limit), limit > 0; of a NaN either of the two
+//   clamp                  max(x, -limit), then min(, limit), limit > 0; of a NaN anything
 //   rint, to_int           nearest, ties to even; to_int for |x| < 2^31
 //   abs_bits               the bits of |x|, for max_i: a NaN is larger than any number
 //   as_int, as_float       bits reinterpreted

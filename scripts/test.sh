@@ -56,7 +56,7 @@ build_and_test() { # PRESET [CTEST ARGUMENTS...]
 
 # The parts where threads meet.
 tsan() {
-  build tsan thread_pool_test engine_test && run_ctest tsan build-tsan -R '^(ThreadPool|Threads/|Engine)'
+  build tsan thread_pool_test engine_test && run_ctest tsan build-tsan -R '^(ThreadPool|ParallelFor|Threads/|Engine)'
 }
 
 step "set-up" scripts/setup.sh

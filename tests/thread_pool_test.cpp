@@ -101,46 +101,59 @@ TEST_P(Pools, EveryIndexOnce) {
   }
 }
 
-TEST_P(Pools, ParallelForTakesEveryItemOnceWhoseverItIs) {
-  ThreadPool pool(GetParam());
-  const Workers workers{&pool, GetParam(), 0};
-  for (const int items : {0, 1, 2, 3, 7, 64, 65, 1000}) {
-    const auto equal = [&](int w) { return items * w / workers.count; };
-    const auto all_of_the_last = [&](int w) { return w == workers.count ? items : 0; };
-    const auto all_of_the_first = [&](int w) { return w == 0 ? 0 : items; };
+// Runs tasks one after the other, the last first.
+class Backwards : public Executor {
+ public:
+  int concurrency() const override { return 130; }
+  void run(int count, void (*task)(void* context, int index), void* context) override {
+    while (count-- > 0) task(context, count);
+  }
+};
+
+void expect_every_item_once(Executor& executor, int count) {
+  const Workers workers{&executor, count, 0};
+  for (const int items : {0, 1, 2, 3, 7, 64, 65, 129, 1000}) {
     const auto taken = [&](const auto& share) {
       std::vector<std::atomic<int>> times(static_cast<size_t>(items));
       parallel_for(workers, items, share, [&](int worker, int item) {
-        if (0 <= worker && worker < workers.count) ++times[static_cast<size_t>(item)];
+        if (0 <= worker && worker < count) ++times[static_cast<size_t>(item)];
       });
       return std::count(times.begin(), times.end(), 1);
     };
-    EXPECT_EQ(taken(equal), items);
-    EXPECT_EQ(taken(all_of_the_last), items);
-    EXPECT_EQ(taken(all_of_the_first), items);
+    EXPECT_EQ(taken([&](int w) { return items * w / count; }), items);
+    EXPECT_EQ(taken([&](int w) { return w == count ? items : 0; }), items);
+    EXPECT_EQ(taken([&](int w) { return w == 0 ? 0 : items; }), items);
   }
 }
 
-// Where every thread is awake, index i is run by the same thread in every job.
+TEST_P(Pools, ParallelForTakesEveryItemOnceWhoseverItIs) {
+  ThreadPool pool(GetParam());
+  expect_every_item_once(pool, GetParam());
+  expect_every_item_once(pool, 130);
+}
+
+TEST(ParallelFor, TakesEveryItemOnceOnAnExecutorOfTheCallers) {
+  Backwards executor;
+  for (const int count : {1, 2, 63, 64, 65, 130}) expect_every_item_once(executor, count);
+}
+
+// In jobs that all threads take part in, each runs the same index every time.
 TEST(ThreadPool, ThreadsKeepTheirIndex) {
-  ThreadPool pool(2);
-  struct Job {
-    std::thread::id by[2];
-    std::atomic<int> begun{0};
-  };
-  const auto task = [](void* context, int index) {
-    Job& job = *static_cast<Job*>(context);
-    job.by[index] = std::this_thread::get_id();
-    ++job.begun;
-    while (job.begun != 2) std::this_thread::yield();  // neither takes both
-  };
-  std::thread::id other;
-  for (int i = 0; i < 100; ++i) {
-    Job job;
-    pool.run(2, task, &job);
-    EXPECT_EQ(job.by[0], std::this_thread::get_id());
-    if (i == 0) other = job.by[1];
-    EXPECT_EQ(job.by[1], other);
+  constexpr int kThreads = 4;
+  ThreadPool pool(kThreads);
+  std::vector<std::thread::id> first(kThreads);
+  for (int job = 0; job < 50; ++job) {
+    std::vector<std::thread::id> by(kThreads);
+    Meeting meeting(kThreads);
+    std::atomic<int> met{0};
+    run(pool, kThreads, [&](int i) {
+      by[static_cast<size_t>(i)] = std::this_thread::get_id();
+      met += meeting.meet() ? 1 : 0;
+    });
+    ASSERT_EQ(met, kThreads);
+    EXPECT_EQ(by[0], std::this_thread::get_id());
+    if (job == 0) first = by;
+    EXPECT_EQ(by, first);
   }
 }
 

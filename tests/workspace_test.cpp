@@ -84,8 +84,10 @@ TEST(AttentionShares, FollowTheRows) {
         ASSERT_LE(share, state.attention_shares[static_cast<size_t>(w) + 1]);
         const int32_t row = offsets.back() * w / workers;
         const AttentionItem& item = state.attention[static_cast<size_t>(share / heads)];
-        ASSERT_LE(item.first_token + item.row_begin, row);
-        ASSERT_LT(row, item.first_token + item.row_end);
+        const int32_t begin = item.first_token + item.row_begin, rows = item.row_end - item.row_begin;
+        ASSERT_LE(begin, row);
+        ASSERT_LT(row, begin + rows);
+        ASSERT_EQ(share % heads, heads * (row - begin) / rows);
       }
     }
   }

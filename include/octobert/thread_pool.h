@@ -27,7 +27,8 @@ class OCTOBERT_API Executor {
 
 // A pool of `threads` threads including the caller's. Threads start at the first call that needs them, spin
 // briefly for the next piece of work (about 20 microseconds) and then sleep: an idle pool uses no CPU. After
-// fork() the child starts its own threads. Nothing is pinned. Thread-safe.
+// fork() the child starts its own threads. Nothing is pinned. A thread runs the same index in every job, where it is
+// free to; of more tasks than threads each gets every threads-th one, in order, whatever they take. Thread-safe.
 class OCTOBERT_API ThreadPool : public Executor {
  public:
   explicit ThreadPool(int threads = 0);  // 0: usable_cores()
