@@ -22,6 +22,9 @@ struct Workers {
   static Workers only(int worker) { return {nullptr, 1, worker}; }
 };
 
+// The first of `items` in part `part`, of `parts` nearly equal ones; `items` for the one after the last.
+inline int part_begin(int items, int part, int parts) { return static_cast<int>(int64_t{items} * part / parts); }
+
 // Calls body(worker, item) once for each item in [0, items). Worker w of workers.count has a share of its own,
 // [share(w), share(w + 1)), with share(0) = 0, share(count) = items and none below the one before; when that is done it
 // takes items out of the others' one by one, so that one that is slower gets fewer. Steps whose shares are the same
@@ -45,11 +48,10 @@ void parallel_for(const Workers& workers, int items, const Share& share, const B
     std::array<Range, kMostShares> ranges;  // the first `shares` are set
   };
   Job job{body, workers.first, tasks, std::min(workers.count, kMostShares), {}};
-  const auto first_worker = [&](int s) { return static_cast<int>(int64_t{workers.count} * s / job.shares); };
   for (int s = 0; s < job.shares; ++s) {
     Range& range = job.ranges[static_cast<size_t>(s)];
-    range.next.store(share(first_worker(s)), std::memory_order_relaxed);
-    range.end = share(first_worker(s + 1));
+    range.next.store(share(part_begin(workers.count, s, job.shares)), std::memory_order_relaxed);
+    range.end = share(part_begin(workers.count, s + 1, job.shares));
   }
   const auto task = [](void* context, int index) {
     const FpGuard guard;  // the executor may be the caller's own
@@ -71,7 +73,7 @@ void parallel_for(const Workers& workers, int items, const Share& share, const B
 template <class Body>
 void parallel_for(const Workers& workers, int items, const Body& body) {
   parallel_for(
-      workers, items, [&](int worker) { return static_cast<int>(int64_t{items} * worker / workers.count); }, body);
+      workers, items, [&](int worker) { return part_begin(items, worker, workers.count); }, body);
 }
 
 }  // namespace octobert

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/linear.h"
+#include "engine/parallel.h"
 #include "kernels/cpu.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
@@ -92,8 +93,7 @@ T* shift(T* pointer, size_t bytes) {
 std::pair<int, int> RowPlan::block(int index) const {
   const int each = block_count / workers;
   const int share = index / each, i = index % each;
-  const auto begin = [&](int s) { return static_cast<int>(int64_t{tokens} * s / workers); };
-  const int first = begin(share), count = begin(share + 1) - first;
+  const int first = part_begin(tokens, share, workers), count = part_begin(tokens, share + 1, workers) - first;
   const int register_blocks = ceil_div(count, kRowMultiple);
   const auto cut = [&](int piece) { return first + std::min(count, piece * register_blocks / each * kRowMultiple); };
   return {cut(i), cut(i + 1)};
@@ -179,12 +179,11 @@ size_t BertState::plan_attention(int heads) {
   }
   size_t i = 0;
   for (int w = 0; w < workers; ++w) {
-    const auto row = static_cast<int32_t>(int64_t{tokens} * w / workers);
+    const int32_t row = part_begin(tokens, w, workers);
     while (attention[i].first_token + attention[i].row_end <= row) ++i;  // the last item's end is `tokens`
     const int32_t begin = attention[i].first_token + attention[i].row_begin;
     const int32_t rows = attention[i].row_end - attention[i].row_begin;
-    attention_shares[static_cast<size_t>(w)] =
-        static_cast<int32_t>(i) * heads + static_cast<int32_t>(int64_t{heads} * (row - begin) / rows);
+    attention_shares[static_cast<size_t>(w)] = static_cast<int32_t>(i) * heads + part_begin(heads, row - begin, rows);
   }
   attention_shares[static_cast<size_t>(workers)] = static_cast<int32_t>(count) * heads;
   return count;

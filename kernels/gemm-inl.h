@@ -202,7 +202,6 @@ template <class Op, int P, class Epilogue, class Args>
 void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b, const char* next,
                  uint32_t* row_max_bits) {
   const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
-  const int height = shape.rows / blocks, first_higher = blocks - shape.rows % blocks;
   const size_t slice = shape.panel_bytes / static_cast<size_t>(blocks);
   const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
   constexpr int kColumns = P * kPanelWidth;
@@ -211,7 +210,7 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
   const bool bytes = gives_bytes(g);
   Epilogue::template start_panels<Op>(g, panel, P, start);
   for (int block = 0, row = 0; block < blocks; ++block) {
-    const int rows = height + (block >= first_higher ? 1 : 0);
+    const int rows = (shape.rows - row) / (blocks - block);
     const Block result =
         bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
     if (bytes) prefetch_bytes(g, row, rows, panel + P);
