@@ -10,8 +10,8 @@
 // than threads, i + threads_, i + 2 threads_ and so on. Whatever job the claimer came for, success means that the job
 // which is published now has that index free; and that job can't end before the claimer has reported it through
 // pending_. So the claimer may read task_, context_ and count_ then, and a thread that comes late to a job that is over
-// finds nothing unclaimed or claims rightly from the next one. One that looks while a job is being published may miss
-// some of it, but then epoch_ is not yet what it will be, and the thread looks again.
+// finds nothing unclaimed or claims rightly from the next one. One that is late and looks while the next job is being
+// published may miss some of it, but then epoch_ is not yet what it will be, and the thread looks again.
 #include "octobert/thread_pool.h"
 
 #include <linux/futex.h>
@@ -120,6 +120,7 @@ struct ThreadPool::Impl {
   alignas(64) std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> busy_{false};
   int started_ = 0;               // threads running; changed by the owner of busy_
+  uint32_t epoch_at_start_ = 0;   // before the first job that they can run
   std::atomic<int> numbered_{0};  // of them, those that have their number, 1 to threads_ - 1
   std::unique_ptr<pthread_t[]> handles_;
   bool asked_to_start_ = false;
@@ -207,14 +208,17 @@ void ThreadPool::Impl::wait_for_others() {
 void ThreadPool::Impl::work() {
   const FpGuard fp;  // threads inherit their creator's control word
   const int own = numbered_.fetch_add(1, std::memory_order_relaxed) + 1;
+  // A thread looks only after the epoch of a job, when all of it is published: one that looked before could miss its
+  // own index and take another's.
+  uint32_t seen = epoch_at_start_;
   while (true) {
-    const uint32_t seen = epoch_.load(std::memory_order_seq_cst);
+    wait_for_epoch_after(seen);
+    seen = epoch_.load(std::memory_order_seq_cst);
     if (stopping_.load()) return;
     if (const uint32_t ran = claim_and_run(own)) {
       const bool last = pending_.fetch_sub(ran, std::memory_order_seq_cst) == ran;
       if (last && caller_sleeps_.load(std::memory_order_seq_cst)) futex_wake(pending_, 1);
     }
-    wait_for_epoch_after(seen);
   }
 }
 
@@ -233,6 +237,7 @@ void* ThreadPool::Impl::thread_main(void* pool) {
 // Starts the threads; where the system gives fewer than asked for, those do the work.
 void ThreadPool::Impl::start() {
   asked_to_start_ = true;
+  epoch_at_start_ = epoch_.load(std::memory_order_relaxed);
   // Signals are for the host's threads.
   sigset_t all, before;
   sigfillset(&all);
