@@ -15,8 +15,6 @@ namespace {
 
 using format::Scheme;
 
-constexpr double kPeakSeconds = 0.1;
-
 // Multiply-accumulates of a repetition, and whether they are of floats.
 struct Work {
   double macs = 0;
@@ -26,7 +24,11 @@ struct Work {
 class Profiler {
  public:
   Profiler(const Engine& engine, std::span<const BenchCall> calls)
-      : engine_(engine), model_(EngineAccess::model(engine)), calls_(calls) {
+      : engine_(engine),
+        model_(EngineAccess::model(engine)),
+        calls_(calls),
+        integer_peak_(bench::peak_loop_of(EngineAccess::kernels(engine), /*floats=*/false)),
+        float_peak_(bench::peak_loop_of(EngineAccess::kernels(engine), /*floats=*/true)) {
     for (const BenchCall& call : calls) {
       tokens_ += static_cast<double>(call.ids.size());
       most_tokens_ = std::max(most_tokens_, call.ids.size());
@@ -34,10 +36,6 @@ class Profiler {
         const double s = call.offsets[i] - call.offsets[i - 1];
         squares_ += s * s;
       }
-    }
-    for (const bool floats : {false, true}) {
-      const bench::PeakLoop* loop = bench::peak_loop_of(EngineAccess::kernels(engine), floats);
-      (floats ? float_peak_ : integer_peak_) = loop == nullptr ? 0 : bench::measure_peak(*loop, kPeakSeconds);
     }
   }
 
@@ -51,11 +49,13 @@ class Profiler {
     do {
       repeat(logits, state, {.profile = &profile_});
       ++repetitions_;
+      integer_peak_.turn();
+      float_peak_.turn();
     } while (Clock::now() < end);
   }
 
   int layers() const { return static_cast<int>(model_.layers.size()); }
-  double peak(bool floats) const { return floats ? float_peak_ : integer_peak_; }
+  double peak(bool floats) const { return (floats ? float_peak_ : integer_peak_).rate(); }
 
   // Of a repetition, all threads together.
   double milliseconds(int layer, Step step) const {
@@ -95,7 +95,7 @@ class Profiler {
   std::span<const BenchCall> calls_;
   size_t most_tokens_ = 0;
   double tokens_ = 0, squares_ = 0;  // sums over the texts of a repetition
-  double integer_peak_ = 0, float_peak_ = 0;
+  bench::PeakTurns integer_peak_, float_peak_;
   Profile profile_;
   int repetitions_ = 0;
 };

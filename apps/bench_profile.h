@@ -19,7 +19,7 @@ struct BenchCall {
 
 // Runs `calls` again and again for `seconds` and appends a table (or a JSON object a line) of thread time per
 // repetition. A product's share of the peak is the time that its multiply-accumulates take from registers alone
-// (measured first, on one thread) over the time that it took.
+// (measured between repetitions, on one thread) over the time that it took.
 void append_profile(const Engine& engine, const std::string& shape, std::span<const BenchCall> calls, double seconds,
                     bool json, std::string& out);
 

@@ -118,20 +118,51 @@ const PeakLoop* peak_loop_of(const KernelTable& kernels, bool floats) {
   return nullptr;
 }
 
-double measure_peak(const PeakLoop& loop, double seconds) {
-  constexpr int kTrials = 9;
-  const auto time = [&](uint64_t trips) {
-    const auto begin = std::chrono::steady_clock::now();
-    loop.run(trips);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  };
+namespace {
+
+double seconds_of(const PeakLoop& loop, uint64_t trips) {
+  const auto begin = std::chrono::steady_clock::now();
+  loop.run(trips);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Trips that take about so long.
+uint64_t trips_of(const PeakLoop& loop, double seconds) {
   uint64_t trips = 1000;
   double took = 0;
-  while ((took = time(trips)) < 1e-3) trips *= 2;
-  trips = static_cast<uint64_t>(static_cast<double>(trips) * std::max(seconds / kTrials / took, 0.1)) + 1;
+  while ((took = seconds_of(loop, trips)) < 1e-3) trips *= 2;
+  return static_cast<uint64_t>(static_cast<double>(trips) * std::max(seconds / took, 0.1)) + 1;
+}
+
+}  // namespace
+
+double measure_peak(const PeakLoop& loop, double seconds) {
+  constexpr int kTrials = 9;
+  const uint64_t trips = trips_of(loop, seconds / kTrials);
   double best = 0;
-  for (int i = 0; i < kTrials; ++i) best = std::max(best, loop.work * static_cast<double>(trips) / time(trips) / 1e9);
+  for (int i = 0; i < kTrials; ++i) {
+    best = std::max(best, loop.work * static_cast<double>(trips) / seconds_of(loop, trips) / 1e9);
+  }
   return best;
+}
+
+PeakTurns::PeakTurns(const PeakLoop* loop) : loop_(loop) {
+  constexpr double kTurn = 5e-4;
+  if (loop != nullptr) trips_ = trips_of(*loop, kTurn);
+}
+
+void PeakTurns::turn() {
+  if (loop_ == nullptr) return;
+  // A core whose vectors work harder than just before is throttled for some 50 us.
+  loop_->run(trips_ / 2);
+  seconds_.push_back(seconds_of(*loop_, trips_));
+}
+
+double PeakTurns::rate() const {
+  if (seconds_.empty()) return 0;
+  std::vector<double> sorted = seconds_;
+  std::sort(sorted.begin(), sorted.end());
+  return loop_->work * static_cast<double>(trips_) / sorted[sorted.size() / 2] / 1e9;
 }
 
 }  // namespace octobert::bench

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/cpu.h"
 #include "kernels/kernels.h"
@@ -28,6 +29,20 @@ const PeakLoop* peak_loop_of(const KernelTable& kernels, bool floats);
 // What `loop` does a second on the calling thread, in its unit: the best of several trials of about `seconds` in all,
 // since whatever else runs only ever lowers a ceiling.
 double measure_peak(const PeakLoop& loop, double seconds);
+
+// The same in turns with what is set against it, so that both have the clock of the same moments: one that wanders from
+// 3.0 to 3.5 GHz within a second (seen on Emerald Rapids) is then in neither. On the calling thread.
+class PeakTurns {
+ public:
+  explicit PeakTurns(const PeakLoop* loop);  // null: nothing is done, the rate is 0
+  void turn();                               // about half a millisecond
+  double rate() const;                       // the median of all turns, in the loop's unit; 0 before the first
+
+ private:
+  const PeakLoop* loop_;
+  uint64_t trips_ = 0;
+  std::vector<double> seconds_;  // of each turn
+};
 
 }  // namespace octobert::bench
 
