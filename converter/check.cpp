@@ -67,7 +67,7 @@ void Check::layer(uint32_t index, const EncoderLayer* floats, const EncoderLayer
   const int number = static_cast<int>(index);
   if (with_float_) encoder_layer(float_run_, config_, *floats, number, {}, float_state_);
   // The next product is not packed yet: a guess that is right unless it has multipliers, and harmless if wrong.
-  const InputForm guess{next == format::Scheme::kDynamic ? next : format::Scheme::kFloat};
+  const NextProduct guess{{next == format::Scheme::kDynamic ? next : format::Scheme::kFloat}};
   encoder_layer(packed_run_, config_, packed, number, guess, packed_state_);
 }
 

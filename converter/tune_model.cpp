@@ -197,7 +197,7 @@ void TuneTexts::run_batch(const Products& products, const Batch& batch, const Tr
       }
     }
     const Linear& next = i + 1 < layers.size() ? layers[i + 1].qkv : products.classifier;
-    encoder_layer(run, config, layers[i], static_cast<int>(i), InputForm::of(next), state_);
+    encoder_layer(run, config, layers[i], static_cast<int>(i), NextProduct::of(next), state_);
   }
   classify(run, config, products.classifier, logits, state_);
 }

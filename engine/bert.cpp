@@ -49,14 +49,16 @@ void throw_if_cancelled(const RunContext& run) {
   if (run.cancel != nullptr && run.cancel->cancelled()) throw Error(ErrorCode::kCancelled, "cancelled");
 }
 
-// step(workers, rows) over the plan's blocks: each by a worker of its own, or one by all.
+// step(workers, rows, last) over the plan's blocks: each by a worker of its own, or one by all. `last`: it has no
+// other.
 template <class Body>
 void for_each_block(const Pass& pass, const Body& step) {
   const BertState& state = pass.state;
-  if (state.plan.shared) return step(pass.all(), Rows{0, state.tokens});
+  if (state.plan.shared) return step(pass.all(), Rows{0, state.tokens}, true);
+  const int each = state.plan.block_count / state.plan.workers;
   parallel_for(pass.all(), state.plan.block_count, [&](int worker, int block) {
     const auto [begin, end] = state.plan.block(block);
-    if (begin < end) step(Workers::only(worker), Rows{begin, end - begin});
+    if (begin < end) step(Workers::only(worker), Rows{begin, end - begin}, (block + 1) % each == 0);
   });
 }
 
@@ -141,13 +143,14 @@ void product(const Pass& pass, const Workers& workers, Step step, const Linear& 
 // maxima of a dynamic one. For an observer the floats are made in any case: the bytes are the same.
 void product_for(const Pass& pass, const Workers& workers, Step step, const Linear& weights, Activation activation,
                  const ActivationRows& input, int rows, const ActivationRows& output, const InputForm& form,
-                 ClipSite site, Step quantize_step, uint32_t* row_max_bits) {
+                 ClipSite site, Step quantize_step, uint32_t* row_max_bits, const Linear* next) {
   const bool at_once = is_integer(weights) && pass.run.observer == nullptr && form.scheme == Scheme::kStatic;
   const bool maxima = is_integer(weights) && form.scheme == Scheme::kDynamic && form.inv == nullptr;
   product(pass, workers, step, weights, activation, input, rows, output,
           {.row_max_bits = maxima ? row_max_bits : nullptr,
            .bytes = at_once ? &form : nullptr,
-           .clip_site = pass.clip_site(site)});
+           .clip_site = pass.clip_site(site),
+           .next = next});
   if (at_once) return;
   quantize(pass, workers, quantize_step, output, rows, weights.n, form, pass.clip_site(site),
            maxima ? row_max_bits : nullptr);
@@ -156,8 +159,10 @@ void product_for(const Pass& pass, const Workers& workers, Step step, const Line
 // Query, key and value of every token: in one product, or in one for each way in which the input is quantized.
 void project_qkv(const Pass& pass, const EncoderLayer& layer) {
   BertState& state = pass.state;
-  for_each_block(pass, [&](const Workers& workers, Rows rows) {
+  for_each_block(pass, [&](const Workers& workers, Rows rows, bool last) {
     const ActivationRows hidden = state.hidden.from(rows.begin), qkv = state.qkv.from(rows.begin);
+    // Attention lies between, but leaves much of L2 as it is.
+    const Linear& next = last ? layer.attention_output : layer.qkv;
     for (int p = 0; p < layer.qkv.input_parts; ++p) {
       const Linear part = layer.qkv.part(p);
       const int column = p * part.n;
@@ -170,7 +175,7 @@ void project_qkv(const Pass& pass, const EncoderLayer& layer) {
                                       ? InputForm{Scheme::kStatic, layer.qkv_output_inv + column, 0}
                                       : InputForm{};
       product_for(pass, workers, Step::kQkv, part, Activation::kNone, hidden, rows.count, qkv.from_column(column),
-                  attention, ClipSite::kQkvOutput, Step::kQkv, nullptr);
+                  attention, ClipSite::kQkvOutput, Step::kQkv, nullptr, &next);
     }
   });
   pass.observe("qkv", state.qkv.data, layer.qkv.n, state.qkv.stride);
@@ -265,8 +270,8 @@ void attend_static(const Pass& pass, const EncoderLayer& layer) {
 }
 
 // From attention's output to the layer's: projection, residual, LayerNorm, feed-forward network, residual, LayerNorm.
-void project_and_feed_forward(const Pass& pass, const EncoderLayer& layer, const InputForm& next,
-                              const Workers& workers, Rows rows) {
+void project_and_feed_forward(const Pass& pass, const EncoderLayer& layer, const NextProduct& next,
+                              const Workers& workers, Rows rows, bool last) {
   BertState& state = pass.state;
   const ActivationRows hidden = state.hidden.from(rows.begin), context = state.context.from(rows.begin);
   const BertState::Block block = state.block(workers.first);
@@ -276,19 +281,22 @@ void project_and_feed_forward(const Pass& pass, const EncoderLayer& layer, const
     quantize(pass, workers, Step::kQuantizeContext, context, n, d, InputForm::of(layer.attention_output),
              pass.clip_site(ClipSite::kAttentionOutputInput));
   }
-  product(pass, workers, Step::kAttentionOutput, layer.attention_output, Activation::kNone, context, n, block.output);
+  product(pass, workers, Step::kAttentionOutput, layer.attention_output, Activation::kNone, context, n, block.output,
+          {.next = &layer.ffn1});
   pass.observe("attention_output", block.output.data, d, block.output.stride);
   layer_norm(pass, workers, Step::kAttentionNorm, &block.output, hidden, n, layer.attention_norm,
              InputForm::of(layer.ffn1), pass.clip_site(ClipSite::kFfn1Input));
   pass.observe("attention_norm", hidden.data, d, hidden.stride);
 
   product_for(pass, workers, Step::kFfn1, layer.ffn1, static_cast<Activation>(pass.config.activation), hidden, n,
-              block.ffn, InputForm::of(layer.ffn2), ClipSite::kFfn2Input, Step::kQuantizeFfn, block.row_max_bits);
+              block.ffn, InputForm::of(layer.ffn2), ClipSite::kFfn2Input, Step::kQuantizeFfn, block.row_max_bits,
+              &layer.ffn2);
   pass.observe("ffn1", block.ffn.data, layer.ffn1.n, block.ffn.stride);
-  product(pass, workers, Step::kFfn2, layer.ffn2, Activation::kNone, block.ffn, n, block.output);
+  product(pass, workers, Step::kFfn2, layer.ffn2, Activation::kNone, block.ffn, n, block.output,
+          {.next = last ? next.weights : &layer.attention_output});
   pass.observe("ffn2", block.output.data, d, block.output.stride);
   // What reads it is the next layer's first site, or the classifier's.
-  layer_norm(pass, workers, Step::kFfnNorm, &block.output, hidden, n, layer.ffn_norm, next,
+  layer_norm(pass, workers, Step::kFfnNorm, &block.output, hidden, n, layer.ffn_norm, next.form,
              pass.clip_site(ClipSite::kQkvInput) + kClipSites);
   pass.observe("ffn_norm", hidden.data, d, hidden.stride);
 }
@@ -301,7 +309,7 @@ void embed(const RunContext& run, const ModelConfig& config, const Embeddings& e
   state.prepare(config, batch, run.executor == nullptr ? 1 : std::max(1, run.executor->concurrency()),
                 run.observer != nullptr);
   const Pass pass{run, config, state, -1};
-  for_each_block(pass, [&](const Workers& workers, Rows block) {
+  for_each_block(pass, [&](const Workers& workers, Rows block, bool) {
     const ActivationRows hidden = state.hidden.from(block.begin);
     {
       const StepTimer timer = pass.timer(workers, Step::kEmbeddings);
@@ -327,16 +335,17 @@ void embed(const RunContext& run, const ModelConfig& config, const Embeddings& e
 }
 
 void encoder_layer(const RunContext& run, const ModelConfig& config, const EncoderLayer& layer, int index,
-                   const InputForm& next, BertState& state) {
+                   const NextProduct& next, BertState& state) {
   throw_if_cancelled(run);
   const Pass pass{run, config, state, index};
   project_qkv(pass, layer);
   observe_scores(pass, layer);
   layer.attention == Scheme::kStatic ? attend_static(pass, layer) : attend(pass, layer);
   pass.observe("context", state.context.data, pass.hidden_size(), state.context.stride);
-  for_each_block(
-      pass, [&](const Workers& workers, Rows rows) { project_and_feed_forward(pass, layer, next, workers, rows); });
-  state.hidden_form = next;
+  for_each_block(pass, [&](const Workers& workers, Rows rows, bool last) {
+    project_and_feed_forward(pass, layer, next, workers, rows, last);
+  });
+  state.hidden_form = next.form;
 }
 
 void classify(const RunContext& run, const ModelConfig& config, const Linear& classifier, std::span<float> logits,
@@ -344,7 +353,7 @@ void classify(const RunContext& run, const ModelConfig& config, const Linear& cl
   throw_if_cancelled(run);
   const Pass pass{run, config, state, -1};
   const size_t labels = config.label_count;
-  for_each_block(pass, [&](const Workers& workers, Rows rows) {
+  for_each_block(pass, [&](const Workers& workers, Rows rows, bool) {
     const ActivationRows hidden = state.hidden.from(rows.begin);
     const ActivationRows output = state.block(workers.first).output;
     if (state.hidden_form != InputForm::of(classifier)) {
@@ -364,7 +373,7 @@ void forward(const RunContext& run, const BertModel& model, const PackedBatch& b
   embed(run, model.config, model.embeddings, batch, state);
   for (size_t l = 0; l < model.layers.size(); ++l) {
     const Linear& next = l + 1 < model.layers.size() ? model.layers[l + 1].qkv : model.classifier;
-    encoder_layer(run, model.config, model.layers[l], static_cast<int>(l), InputForm::of(next), state);
+    encoder_layer(run, model.config, model.layers[l], static_cast<int>(l), NextProduct::of(next), state);
   }
   classify(run, model.config, model.classifier, logits, state);
 }

@@ -55,11 +55,18 @@ struct RunContext {
 void embed(const RunContext& run, const format::ModelConfig& config, const Embeddings& embeddings,
            const PackedBatch& batch, BertState& state);
 
-// One encoder layer on the state's hidden vectors. `index` names it to observer and profile. `next` is how the
-// product that reads the result (the next layer's qkv, or the classifier) reads it: the last LayerNorm quantizes at
-// once what is quantized; a wrong guess costs time and changes nothing.
+// The product that reads a layer's result: the next layer's qkv, or the classifier.
+struct NextProduct {
+  InputForm form;                   // how it reads it: the last LayerNorm quantizes at once what is quantized
+  const Linear* weights = nullptr;  // fetched ahead; null: not known
+
+  static NextProduct of(const Linear& product) { return {InputForm::of(product), &product}; }
+};
+
+// One encoder layer on the state's hidden vectors. `index` names it to observer and profile. A wrong `next` costs time
+// and changes nothing.
 void encoder_layer(const RunContext& run, const format::ModelConfig& config, const EncoderLayer& layer, int index,
-                   const InputForm& next, BertState& state);
+                   const NextProduct& next, BertState& state);
 
 // logits: [tokens][label_count]. Non-finite values are left in place: see find_non_finite().
 void classify(const RunContext& run, const format::ModelConfig& config, const Linear& classifier,

@@ -29,6 +29,8 @@ class PanelSplit {
   }
   int count() const { return (panels_ + share_ - 1) / share_; }
   PanelRange operator[](int i) const { return {i * share_, std::min((i + 1) * share_, panels_)}; }
+  // Of the shares, the first of a worker's own in parallel_for, which is one past the last for the worker before.
+  int first(int worker, int workers) const { return part_begin(count(), worker, workers); }
 
  private:
   static constexpr int kPanelsAtOnce = 4;
@@ -46,6 +48,7 @@ int unpacked_panels(int inputs) {
 // What does not depend on the range of panels.
 struct Call {
   const KernelTable& kernels;
+  const Workers& workers;
   const Linear& product;
   Activation activation;
   const ActivationRows& input;
@@ -84,8 +87,30 @@ void* split_input(const KernelTable& kernels, const Workers& workers, const Line
   return nullptr;
 }
 
-void integer_product(const Call& c, int worker, PanelRange panels, uint32_t* row_max_bits) {
+// The weights that a worker reads after share i: of its own next share, or of its first of the next product. One that
+// helps another reads elsewhere, and has fetched a few lines for nothing.
+struct Weights {
+  const int8_t* panels;
+  size_t panel_bytes;
+};
+Weights weights_after(const Call& c, int worker, const PanelSplit& split, int i) {
+  const int number = worker - c.workers.first;
+  const Linear* product = &c.product;
+  int panel = split[i].end;
+  if (i + 1 == split.first(number + 1, c.workers.count)) {
+    product = c.output.next;
+    if (product == nullptr || !is_integer(*product)) return {};
+    const PanelSplit next(product->n, c.workers);
+    panel = next[next.first(number, c.workers.count)].begin;
+  }
+  const size_t panel_bytes = packed_s8_panel_bytes(static_cast<size_t>(product->k));
+  return {product->weight_s8 + static_cast<size_t>(panel) * panel_bytes, panel_bytes};
+}
+
+void integer_product(const Call& c, int worker, const PanelSplit& split, int share, uint32_t* row_max_bits) {
   const InputForm* bytes = c.output.bytes;
+  const PanelRange panels = split[share];
+  const Weights after = weights_after(c, worker, split, share);
   c.kernels.gemm_s8({.a = c.input.q,
                      .lda = c.input.q_stride,
                      .a_scale = c.product.scheme == Scheme::kDynamic ? c.input.scale : nullptr,
@@ -107,7 +132,9 @@ void integer_product(const Call& c, int worker, PanelRange panels, uint32_t* row
                      .q_inv = bytes == nullptr ? nullptr : bytes->inv,
                      .q_zero_point = bytes == nullptr ? 0 : bytes->zero,
                      .clipped = c.state.clip_counter(worker, c.output.clip_site),
-                     .splits = c.splits});
+                     .splits = c.splits,
+                     .after = after.panels,
+                     .after_panel_bytes = after.panel_bytes});
 }
 
 void float_product(const Call& c, PanelRange panels) {
@@ -177,7 +204,7 @@ void integer_product_with_maxima(const Call& c, const Workers& workers, const Pa
   const int count = c.rows * kPanelWidth;
   for (int w = 0; w < workers.count; ++w) std::fill_n(of_worker(w), count, 0u);
   parallel_for(workers, split.count(),
-               [&](int worker, int i) { integer_product(c, worker, split[i], c.state.scratch(worker).row_max_bits); });
+               [&](int worker, int i) { integer_product(c, worker, split, i, c.state.scratch(worker).row_max_bits); });
   uint32_t* row_max_bits = c.output.row_max_bits;
   for (int w = 0; w < workers.count; ++w) {
     for (int i = 0; i < count; ++i) row_max_bits[i] = std::max(row_max_bits[i], of_worker(w)[i]);
@@ -194,14 +221,14 @@ size_t linear_scratch_bytes(int inputs) {
 void linear(const KernelTable& kernels, const Workers& workers, const Linear& product, Activation activation,
             const ActivationRows& input, int rows, const ActivationRows& dst, const LinearOutput& output,
             const BertState& state) {
-  Call call{kernels, product, activation, input, rows, dst, output, state};
+  Call call{kernels, workers, product, activation, input, rows, dst, output, state};
   const PanelSplit split(product.n, workers);
   if (output.row_max_bits != nullptr) std::fill_n(output.row_max_bits, rows * kPanelWidth, 0u);
   if (is_integer(product)) {
     call.splits = split_input(kernels, workers, product, input, rows, state);
     if (output.row_max_bits != nullptr && workers.count > 1) return integer_product_with_maxima(call, workers, split);
     return parallel_for(workers, split.count(),
-                        [&](int worker, int i) { integer_product(call, worker, split[i], output.row_max_bits); });
+                        [&](int worker, int i) { integer_product(call, worker, split, i, output.row_max_bits); });
   }
   if (product.scheme == Scheme::kFloat) {
     return parallel_for(workers, split.count(), [&](int, int i) { float_product(call, split[i]); });

@@ -30,6 +30,8 @@ alignas(64) constexpr float kOnes[kPanelWidth] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 
 struct Block {
   float* y;
   size_t ldy;
+
+  float* row(int r) const { return y + static_cast<size_t>(r) * ldy; }
 };
 
 struct ScaleAndBias {
@@ -72,7 +74,7 @@ struct GemmS8Epilogue {
   template <class... Panels>
   [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     const F scale = Vec::set(a_scale[static_cast<size_t>(r) * a_scale_step]);
-    float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
+    float* y = dst.row(r);
     int n = 0;
     ((Vec::store(y + n, Vec::fma(Vec::to_float(panel.sums), Vec::mul(scale, panel.column.scale), panel.column.bias)),
       n += kPanelWidth),
@@ -99,40 +101,55 @@ struct GemmF32Epilogue {
   }
   template <class... Panels>
   [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
-    float* y = dst.y + static_cast<size_t>(r) * dst.ldy;
+    float* y = dst.row(r);
     int n = 0;
     ((Vec::store(y + n, Vec::fma(panel.sums, panel.column.scale, panel.column.bias)), n += kPanelWidth), ...);
   }
 };
 
-// Activation in place over rows x n values that the epilogue has just written, and each row's largest magnitudes.
-template <Activation kActivation>
-inline void activate_block(float* y, size_t ldd, int rows, int n, uint32_t* row_max_bits) {
-  for (int r = 0; r < rows; ++r, y += ldd) {
-    I largest = row_max_bits ? Vec::load_i(row_max_bits) : Vec::zero_i();
-    for (int i = 0; i < n; i += kWidth) {
-      const F v = activated<kActivation>(Vec::load(y + i));
-      if (kActivation != Activation::kNone) Vec::store(y + i, v);
-      largest = Vec::max_i(largest, Vec::abs_bits(v));
+// Activation in place over kRows rows by P panels that the epilogue has just written, and each row's largest
+// magnitudes.
+template <Activation kActivation, int kRows, int P>
+inline void activate_rows(const Block& block, uint32_t* row_max_bits) {
+  F v[kRows * P];
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < P; ++p) v[r * P + p] = Vec::load(block.row(r) + p * kPanelWidth);
+  }
+  activate_in_step<kActivation>(v);
+  for (int r = 0; r < kRows; ++r) {
+    I largest = row_max_bits ? Vec::load_i(row_max_bits + r * kPanelWidth) : Vec::zero_i();
+    for (int p = 0; p < P; ++p) {
+      if (kActivation != Activation::kNone) Vec::store(block.row(r) + p * kPanelWidth, v[r * P + p]);
+      largest = Vec::max_i(largest, Vec::abs_bits(v[r * P + p]));
     }
-    if (row_max_bits) {
-      Vec::store_i(row_max_bits, largest);
-      row_max_bits += kPanelWidth;
-    }
+    if (row_max_bits) Vec::store_i(row_max_bits + r * kPanelWidth, largest);
   }
 }
 
-inline void finish_block(float* y, size_t ldd, int rows, int n, Activation activation, uint32_t* row_max_bits) {
+template <Activation kActivation, int P>
+inline void activate_block(const Block& block, int rows, uint32_t* row_max_bits) {
+  // With 512 bits 6 vectors in step, which hide each other's latency; elsewhere there are no registers for two.
+  constexpr int kAtOnce = P > 1 ? 2 : 1;
+  const auto maxima = [=](int r) { return row_max_bits ? row_max_bits + r * kPanelWidth : nullptr; };
+  int r = 0;
+  for (; r + kAtOnce <= rows; r += kAtOnce) {
+    activate_rows<kActivation, kAtOnce, P>({block.row(r), block.ldy}, maxima(r));
+  }
+  if (r < rows) activate_rows<kActivation, 1, P>({block.row(r), block.ldy}, maxima(r));
+}
+
+template <int P>
+inline void finish_block(const Block& block, int rows, Activation activation, uint32_t* row_max_bits) {
   switch (activation) {
     case Activation::kNone:
-      if (row_max_bits) activate_block<Activation::kNone>(y, ldd, rows, n, row_max_bits);
+      if (row_max_bits) activate_block<Activation::kNone, P>(block, rows, row_max_bits);
       return;
     case Activation::kGelu:
-      return activate_block<Activation::kGelu>(y, ldd, rows, n, row_max_bits);
+      return activate_block<Activation::kGelu, P>(block, rows, row_max_bits);
     case Activation::kGeluTanh:
-      return activate_block<Activation::kGeluTanh>(y, ldd, rows, n, row_max_bits);
+      return activate_block<Activation::kGeluTanh, P>(block, rows, row_max_bits);
     case Activation::kRelu:
-      return activate_block<Activation::kRelu>(y, ldd, rows, n, row_max_bits);
+      return activate_block<Activation::kRelu, P>(block, rows, row_max_bits);
   }
 }
 
@@ -142,7 +159,7 @@ template <Activation kActivation, int P>
 inline StaticQuantizer quantize_block_as(Block block, int rows, const float* inv, StaticQuantizer quantized, uint8_t* q,
                                          size_t ldq) {
   for (int r = 0; r < rows; ++r, q += ldq) {
-    const float* y = block.y + static_cast<size_t>(r) * block.ldy;
+    const float* y = block.row(r);
     quantized.store<P>(
         q, [=](int p) { return activated<kActivation>(Vec::load(y + p * kPanelWidth)); },
         [=](int p) { return Vec::load(inv + p * kPanelWidth); });
@@ -186,6 +203,12 @@ inline void prefetch_bytes(const GemmS8Args& g, int row, int rows, int end_panel
 }
 inline void prefetch_bytes(const GemmF32Args&, int, int, int) {}
 
+// Panels one after the other, of `bytes` bytes each.
+struct Panels {
+  const char* at;
+  size_t bytes;
+};
+
 // What the walk over rows and panels needs to know of a product, whatever its type.
 struct GemmShape {
   const char* a;
@@ -194,16 +217,18 @@ struct GemmShape {
   size_t panel_bytes;
   int steps;
   int rows;
+  Panels after;  // what the caller reads next
 };
 
 // P panels from `panel` on, which lie at b, over all rows, in row blocks of nearly equal height: 9 rows are 5 + 4, not
 // 8 + 1.
 template <class Op, int P, class Epilogue, class Args>
-void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b, const char* next,
-                 uint32_t* row_max_bits) {
+void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b, Panels next, uint32_t* row_max_bits) {
   const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
-  const size_t slice = shape.panel_bytes / static_cast<size_t>(blocks);
-  const size_t step = slice / static_cast<size_t>(shape.steps) + 1;
+  const size_t slice = next.bytes / static_cast<size_t>(blocks);
+  // A line a step at most: of panels that are much longer than these only the beginning of each slice.
+  const size_t even = slice / static_cast<size_t>(shape.steps) + 1;
+  const size_t step = even < 64 ? even : 64;
   constexpr int kColumns = P * kPanelWidth;
   alignas(64) int32_t start[kColumns];
   alignas(64) float floats[Op::kRows * kColumns];  // results on their way to bytes, which stay in L1
@@ -214,14 +239,13 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     const Block result =
         bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
     if (bytes) prefetch_bytes(g, row, rows, panel + P);
-    const Prefetch prefetch = {next + static_cast<size_t>(block) * slice, step};
+    const Prefetch prefetch = {next.at + static_cast<size_t>(block) * slice, next.bytes, step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
                            shape.steps, prefetch, Epilogue{g, row, panel, start, result});
     if (bytes) {
       quantize_block<P>(g, result, row, rows, panel);
     } else {
-      finish_block(result.y, result.ldy, rows, kColumns, g.activation,
-                   row_max_bits ? row_max_bits + row * kPanelWidth : nullptr);
+      finish_block<P>(result, rows, g.activation, row_max_bits ? row_max_bits + row * kPanelWidth : nullptr);
     }
     row += rows;
   }
@@ -231,9 +255,10 @@ template <class Op, class Epilogue, class Args>
 inline void gemm(const GemmShape& shape, const Args& g, uint32_t* row_max_bits) {
   for (int panel = g.panel_begin; panel < g.panel_end;) {
     const int count = tile_panels<Op>(g.panel_end - panel);
-    const int after = panel + count < g.panel_end ? panel + count : g.panel_begin;
     const char* b = shape.b + static_cast<size_t>(panel) * shape.panel_bytes;
-    const char* next = shape.b + static_cast<size_t>(after) * shape.panel_bytes;
+    const Panels next = panel + count < g.panel_end
+                            ? Panels{b + static_cast<size_t>(count) * shape.panel_bytes, shape.panel_bytes}
+                            : shape.after;
     if constexpr (Op::kPanels >= 3) {
       if (count == 3) gemm_panels<Op, 3, Epilogue>(shape, g, panel, b, next, row_max_bits);
     }
@@ -247,8 +272,15 @@ inline void gemm(const GemmShape& shape, const Args& g, uint32_t* row_max_bits) 
 
 inline GemmShape gemm_s8_shape(const GemmS8Args& g) {
   const size_t k = static_cast<size_t>(g.k);
-  return {reinterpret_cast<const char*>(g.a), g.lda, reinterpret_cast<const char*>(g.b), packed_s8_panel_bytes(k),
-          static_cast<int>(group_count(k)),   g.m};
+  const Panels after = g.after ? Panels{reinterpret_cast<const char*>(g.after), g.after_panel_bytes}
+                               : Panels{reinterpret_cast<const char*>(g.b), 0};
+  return {reinterpret_cast<const char*>(g.a),
+          g.lda,
+          reinterpret_cast<const char*>(g.b),
+          packed_s8_panel_bytes(k),
+          static_cast<int>(group_count(k)),
+          g.m,
+          after};
 }
 
 template <class Op>
@@ -264,7 +296,8 @@ inline void gemm_f32_with(const GemmF32Args& g) {
                            reinterpret_cast<const char*>(g.b),
                            packed_f32_panel_floats(k) * sizeof(float),
                            g.k,
-                           g.m};
+                           g.m,
+                           {reinterpret_cast<const char*>(g.b), 0}};
   gemm<Op, GemmF32Epilogue>(shape, g, nullptr);
 }
 

@@ -71,8 +71,10 @@ struct GemmS8Args {
   const float* q_inv = nullptr;  // [padded N]
   int32_t q_zero_point = 0;      // in [-127, 127]
   uint64_t* clipped = nullptr;
-  void* splits = nullptr;  // what split_rows, returning true, made of these rows of a; a_zero_point and b_sum
-                           // are then not read
+  void* splits = nullptr;         // what split_rows, returning true, made of these rows of a; a_zero_point and b_sum
+                                  // are then not read
+  const int8_t* after = nullptr;  // panels, of any product, that the caller reads next: fetched into L2 while the last
+  size_t after_panel_bytes = 0;   // ones of this call are worked on, as far as its steps reach; null: none known
 };
 
 // Rows of activation bytes brought, in place, into a form that the table's products take faster; GemmS8Args::splits

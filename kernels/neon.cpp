@@ -89,8 +89,9 @@ struct DotS8 {
   // Reads 16 bytes of a row at a time: what lies past K there meets weights taken as zero.
   template <int R, int P, bool kPrefetch, class Epilogue>
   [[gnu::noinline]] static void tile(const char* a, size_t lda, const char* b, size_t, int steps,
-                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
+                                     [[maybe_unused]] const Prefetch& ahead, const Epilogue& epilogue) {
     static_assert(R <= 2);
+    [[maybe_unused]] Prefetch prefetch = ahead;
     NeonI low0 = Vec::zero_i(), high0 = low0, low1 = low0, high1 = low0;
     const char* a1 = a + (R - 1) * lda;
     for (; steps >= 4; steps -= 4, a += 16, a1 += 16, b += 256) {

@@ -40,7 +40,7 @@ struct DotS8 {
     asm volatile("sdot %0.4s, %1.16b, %2.4b[%3]" : "+w"(acc) : "w"(b), "w"(a), "n"(kLane));
   }
   template <int R, int P, bool kPrefetch, class Epilogue>
-  static void tile(const char* a, size_t lda, const char* b, size_t, int steps, Prefetch prefetch,
+  static void tile(const char* a, size_t lda, const char* b, size_t, int steps, const Prefetch& prefetch,
                    const Epilogue& epilogue) {
     lane_tile<DotS8, R, kPrefetch>(a, lda, b, steps, prefetch, epilogue);
   }

@@ -125,8 +125,9 @@ struct MatmulS8 {
 
   template <int R, int P, bool kPrefetch, class Epilogue>
   [[gnu::noinline]] static void tile(const char* a, size_t lda, const char* b, size_t, int steps,
-                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
+                                     [[maybe_unused]] const Prefetch& ahead, const Epilogue& epilogue) {
     static_assert(R >= 1 && R <= 6);
+    [[maybe_unused]] Prefetch prefetch = ahead;
     OCTOBERT_I8MM_PAIRS(OCTOBERT_I8MM_DECLARE)
     for (; steps >= 2; steps -= 2) {
       [[maybe_unused]] constexpr bool both = true;

@@ -285,9 +285,10 @@ struct SplitS8 {
 
   template <int R, int P, bool kPrefetch, class Epilogue>
   [[gnu::noinline]] static void tile(const char* a, size_t lda, const char* b, size_t, int steps,
-                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& given) {
+                                     [[maybe_unused]] const Prefetch& ahead, const Epilogue& given) {
     static_assert(R <= kRows && P == 1);
     const Epilogue epilogue = given;
+    [[maybe_unused]] Prefetch prefetch = ahead;
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_DECLARE)
     for (; steps > 1; steps -= 2, a += 8, b += 128) {
       __m256i low0, high0, low1, high1;

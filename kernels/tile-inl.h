@@ -23,7 +23,8 @@ namespace {
 // Weights that will be needed soon, fetched into L2 one line a panel and step.
 struct Prefetch {
   const char* from;
-  size_t step;  // bytes
+  size_t panel_bytes;  // from one panel to the next
+  size_t step;         // bytes
 };
 
 // A row's sums of one panel, as an epilogue takes them.
@@ -63,13 +64,16 @@ PanelSums(const Column&, Acc) -> PanelSums<Column, Acc>;  // clang 14 deduces no
 // panel p want (scales, bias), loaded before the first result is stored: a load waits for a store before it whose
 // address has the same low 12 bits, which cost 1.6 % of a product with K = 768 on Emerald Rapids. Its row(r,
 // PanelSums...) takes the results, always inlined where that is faster (what it is given would go through the stack);
-// it is copied, so that its members are known not to change with what it stores. A function of its own, never inlined:
-// the registers are then allocated for this loop and nothing else.
+// it is copied, so that its members are known not to change with what it stores. It and `ahead` come by reference,
+// never by value: a caller that copies a struct may load 16 bytes that it has just stored as twice 8, and such a load
+// waits until all stores before it are in the cache, the results of the tile before among them (150 cycles of 2400). A
+// function of its own, never inlined: the registers are then allocated for this loop and nothing else.
 template <class Op, int R, int P, bool kPrefetch, class Epilogue>
 [[gnu::noinline]] void tile_of_words(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
-                                     [[maybe_unused]] Prefetch prefetch, const Epilogue& given) {
+                                     [[maybe_unused]] const Prefetch& ahead, const Epilogue& given) {
   static_assert(R <= 8 && P <= 3);
   const Epilogue epilogue = given;
+  [[maybe_unused]] Prefetch prefetch = ahead;
   OCTOBERT_TILE_ROWS(OCTOBERT_TILE_DECLARE)
   [[maybe_unused]] const char* a4 = a + 4 * lda;
   for (int i = 0; i < steps; ++i) {
@@ -78,8 +82,8 @@ template <class Op, int R, int P, bool kPrefetch, class Epilogue>
     [[maybe_unused]] const typename Op::B b2 = Op::load_b(b + (P > 2 ? 2 * panel_bytes : 0));
     if constexpr (kPrefetch) {
       __builtin_prefetch(prefetch.from, 0, 2);
-      if constexpr (P > 1) __builtin_prefetch(prefetch.from + panel_bytes, 0, 2);
-      if constexpr (P > 2) __builtin_prefetch(prefetch.from + 2 * panel_bytes, 0, 2);
+      if constexpr (P > 1) __builtin_prefetch(prefetch.from + prefetch.panel_bytes, 0, 2);
+      if constexpr (P > 2) __builtin_prefetch(prefetch.from + 2 * prefetch.panel_bytes, 0, 2);
       prefetch.from += prefetch.step;
     }
     OCTOBERT_TILE_ROWS(OCTOBERT_TILE_STEP)
@@ -99,7 +103,7 @@ template <class Op, int R, int P, bool kPrefetch, class Epilogue>
 
 // An Op whose instructions want another walk than word by word brings a tile of its own, with the same arguments.
 template <class Op, int R, int P, bool kPrefetch, class Epilogue>
-inline void tile(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps, Prefetch prefetch,
+inline void tile(const char* a, size_t lda, const char* b, size_t panel_bytes, int steps, const Prefetch& prefetch,
                  const Epilogue& epilogue) {
   if constexpr (requires { &Op::template tile<R, P, kPrefetch, Epilogue>; }) {
     Op::template tile<R, P, kPrefetch>(a, lda, b, panel_bytes, steps, prefetch, epilogue);
@@ -111,7 +115,7 @@ inline void tile(const char* a, size_t lda, const char* b, size_t panel_bytes, i
 // tile with 1 <= rows <= R of them chosen at run time.
 template <class Op, int P, bool kPrefetch, class Epilogue, int R = Op::kRows>
 inline void tile_rows(int rows, const char* a, size_t lda, const char* b, size_t panel_bytes, int steps,
-                      Prefetch prefetch, const Epilogue& epilogue) {
+                      const Prefetch& prefetch, const Epilogue& epilogue) {
   if constexpr (R > 1) {
     if (rows < R) {
       return tile_rows<Op, P, kPrefetch, Epilogue, R - 1>(rows, a, lda, b, panel_bytes, steps, prefetch, epilogue);

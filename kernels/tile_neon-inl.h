@@ -51,8 +51,9 @@ namespace {
 // (4 bytes, in lane 0) and mac<lane>(four outputs, A, B).
 template <class Op, int R, bool kPrefetch, class Epilogue>
 [[gnu::noinline]] void lane_tile(const char* a, size_t lda, const char* b, int steps,
-                                 [[maybe_unused]] Prefetch prefetch, const Epilogue& epilogue) {
+                                 [[maybe_unused]] const Prefetch& ahead, const Epilogue& epilogue) {
   static_assert(R >= 1 && R <= 6);
+  [[maybe_unused]] Prefetch prefetch = ahead;
   OCTOBERT_NEON_ROWS(OCTOBERT_NEON_DECLARE)
   for (; steps >= 4; steps -= 4) {
     OCTOBERT_NEON_ROWS(OCTOBERT_NEON_LOAD, load, 16)
@@ -96,7 +97,7 @@ struct FmaF32 {
     asm volatile("fmla %0.4s, %1.4s, %2.s[%3]" : "+w"(acc) : "w"(b), "w"(a), "n"(kLane));
   }
   template <int R, int P, bool kPrefetch, class Epilogue>
-  static void tile(const char* a, size_t lda, const char* b, size_t, int steps, Prefetch prefetch,
+  static void tile(const char* a, size_t lda, const char* b, size_t, int steps, const Prefetch& prefetch,
                    const Epilogue& epilogue) {
     lane_tile<FmaF32, R, kPrefetch>(a, lda, b, steps, prefetch, epilogue);
   }

@@ -310,7 +310,7 @@ TEST(Bert, PartsAreTheWhole) {
     BertState state;
     embed(context, tiny.model().config, tiny.model().embeddings, random.batch(), state);
     for (int l = 0; l < 3; ++l) {
-      encoder_layer(context, tiny.model().config, tiny.model().layers[static_cast<size_t>(l)], l, next, state);
+      encoder_layer(context, tiny.model().config, tiny.model().layers[static_cast<size_t>(l)], l, {next}, state);
     }
     classify(context, tiny.model().config, tiny.model().classifier, logits, state);
     EXPECT_EQ(logits, run(tiny.model(), random.batch()));
