@@ -15,34 +15,35 @@ struct PanelRange {
   int begin, end;
 };
 
-// Shares of the outputs, several a worker, so that none waits long for another; whole multiples of kPanelsAtOnce, which
-// every instruction set's register blocking divides into well.
+// Panels that the widest register blocks (AVX-512's) take at once; the others take one.
+constexpr int kPanelsAtOnce = 3;
+
+// Shares of the outputs, several a worker, so that none waits long for another, cut between register blocks: nearly
+// equal ones, and the same number for each worker.
 class PanelSplit {
  public:
-  PanelSplit(int n, const Workers& workers) : panels_(static_cast<int>(panel_count(static_cast<size_t>(n)))) {
-    if (workers.count == 1) {
-      share_ = panels_;
-      return;
-    }
-    const int wanted = (panels_ + workers.count * kSharesPerWorker - 1) / (workers.count * kSharesPerWorker);
-    share_ = (wanted + kPanelsAtOnce - 1) / kPanelsAtOnce * kPanelsAtOnce;
-  }
-  int count() const { return (panels_ + share_ - 1) / share_; }
-  PanelRange operator[](int i) const { return {i * share_, std::min((i + 1) * share_, panels_)}; }
+  PanelSplit(int n, const Workers& workers)
+      : panels_(static_cast<int>(panel_count(static_cast<size_t>(n)))),
+        blocks_((panels_ + kPanelsAtOnce - 1) / kPanelsAtOnce),
+        count_(workers.count == 1 ? 1 : std::min(blocks_, workers.count * kSharesPerWorker)) {}
+
+  int count() const { return count_; }
+  PanelRange operator[](int i) const { return {begin(i), begin(i + 1)}; }
   // Of the shares, the first of a worker's own in parallel_for, which is one past the last for the worker before.
-  int first(int worker, int workers) const { return part_begin(count(), worker, workers); }
+  int first(int worker, int workers) const { return part_begin(count_, worker, workers); }
 
  private:
-  static constexpr int kPanelsAtOnce = 4;
   static constexpr int kSharesPerWorker = 3;
-  int panels_, share_;
+  int begin(int share) const { return std::min(part_begin(blocks_, share, count_) * kPanelsAtOnce, panels_); }
+
+  int panels_, blocks_, count_;
 };
 
 // Panels that are unpacked together: as many as leave half of the L2 to the activations, and no more than the kernels
 // work on at once.
 int unpacked_panels(int inputs) {
   const size_t panel_bytes = packed_f32_panel_floats(static_cast<size_t>(inputs)) * sizeof(float);
-  return static_cast<int>(std::clamp<size_t>(detect_cache_sizes().l2 / 2 / panel_bytes, 1, 4));
+  return static_cast<int>(std::clamp<size_t>(detect_cache_sizes().l2 / 2 / panel_bytes, 1, kPanelsAtOnce));
 }
 
 // What does not depend on the range of panels.
