@@ -80,6 +80,22 @@ inline void panel_sums(const char* panel, int steps, int32_t* sums) {
   }
 }
 
+// body.template operator()<kWhole>(): whether a head's columns are whole panels, as they nearly always are.
+template <class Body>
+inline void with_whole_panels(int head_dim, const Body& body) {
+  head_dim % kPanelWidth == 0 ? body.template operator()<true>() : body.template operator()<false>();
+}
+
+// A panel's results, of which `left` columns or more exist: what lies past them is the next head's.
+template <bool kWhole>
+[[gnu::always_inline]] inline void store_columns(float* y, F x, int left) {
+  if constexpr (kWhole) {
+    Vec::store(y, x);
+  } else {
+    store(y, x, left < kWidth ? left : kWidth);
+  }
+}
+
 // A head's rows lie a whole row of the projection apart, mostly on pages of their own, which no hardware prefetcher
 // follows: half of the time of attention without products was waiting for them.
 constexpr int kRowsAhead = 8;
@@ -288,6 +304,7 @@ inline float softmax_levels(const AttentionS8& a, int r, float largest, float fa
   return 1.0f / static_cast<float>(Vec::fold_add_i(den));
 }
 
+template <bool kWhole>
 struct ContextS8Epilogue {
   const int32_t* start;
   const float* v_scale;
@@ -309,12 +326,9 @@ struct ContextS8Epilogue {
     float* y = dst + static_cast<size_t>(r) * ldd;
     const F factor = Vec::set(inverse[r]);
     int n = 0;
-    const auto one = [&](I sums, F scale) {
-      const F x = Vec::mul(Vec::mul(Vec::to_float(sums), scale), factor);
-      store(y + n, x, columns - n < kWidth ? columns - n : kWidth);
-      n += kPanelWidth;
-    };
-    (one(panel.sums, panel.column), ...);
+    ((store_columns<kWhole>(y + n, Vec::mul(Vec::mul(Vec::to_float(panel.sums), panel.column), factor), columns - n),
+      n += kPanelWidth),
+     ...);
   }
 };
 
@@ -333,9 +347,11 @@ inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, int 
   attention_product<Op>(rows, a.q, a.q_stride, a.k_panels, a.k_panel_bytes, a.k_steps, a.k_panel_count,
                         ScoresS8Epilogue{a.k_start, a.k_scale, a.scores, a.scores_stride, largest});
   for (int r = 0; r < rows; ++r) scalar[r] = softmax_levels(a, r, Vec::fold_max(largest[r]), scalar[r]);
-  attention_product<Op>(
-      rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
-      ContextS8Epilogue{a.v_start, a.v_scale, scalar, g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
+  with_whole_panels(g.head_dim, [&]<bool kWhole>() {
+    attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
+                          ContextS8Epilogue<kWhole>{a.v_start, a.v_scale, scalar,
+                                                    g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
+  });
 }
 
 // body(row, rows) over [row_begin, row_end) in blocks of nearly equal height, at most kMost.

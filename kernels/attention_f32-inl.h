@@ -25,6 +25,7 @@ struct ScoresF32Epilogue {
   }
 };
 
+template <bool kWhole>
 struct ContextF32Epilogue {
   float* dst;
   size_t ldd;
@@ -40,11 +41,7 @@ struct ContextF32Epilogue {
   [[gnu::always_inline]] void row(int r, const Panels&... panel) const {
     float* y = dst + static_cast<size_t>(r) * ldd;
     int n = 0;
-    const auto one = [&](F x) {
-      store(y + n, x, columns - n < kWidth ? columns - n : kWidth);
-      n += kPanelWidth;
-    };
-    (one(panel.sums), ...);
+    ((store_columns<kWhole>(y + n, panel.sums, columns - n), n += kPanelWidth), ...);
   }
 };
 
@@ -86,9 +83,11 @@ inline void attention_f32_with(const AttentionArgs& g) {
       float* p = scores + static_cast<size_t>(r) * stride;
       softmax_row(p, p, g.s);
     }
-    attention_product<Op>(rows, scores, stride * sizeof(float), v_panels, packed_f32_panel_floats(s) * sizeof(float),
-                          g.s, static_cast<int>(panel_count(d)),
-                          ContextF32Epilogue{g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
+    with_whole_panels(g.head_dim, [&]<bool kWhole>() {
+      attention_product<Op>(rows, scores, stride * sizeof(float), v_panels, packed_f32_panel_floats(s) * sizeof(float),
+                            g.s, static_cast<int>(panel_count(d)),
+                            ContextF32Epilogue<kWhole>{g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
+    });
   });
 }
 

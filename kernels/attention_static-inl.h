@@ -74,6 +74,7 @@ inline void pack_static_values(const AttentionStaticArgs& g, const AttentionS8& 
 }
 
 // As ContextS8Epilogue, into bytes.
+template <bool kWhole>
 struct ContextBytesEpilogue {
   const int32_t* start;
   const float *v_scale, *inv;
@@ -105,7 +106,7 @@ struct ContextBytesEpilogue {
     int n = 0;
     const auto one = [&](I sums, const Column& column) {
       F x = Vec::mul(Vec::mul(Vec::to_float(sums), column.scale), factor);
-      const int count = columns - n < kWidth ? columns - n : kWidth;
+      const int count = kWhole || columns - n >= kWidth ? kWidth : columns - n;
       if (count < kWidth) x = Vec::first(x, count, Vec::zero());
       const I bytes = quantized(x, column.inv);
       if (count == kWidth) {
@@ -135,12 +136,14 @@ inline void attention_static_rows(const AttentionStaticArgs& g, const AttentionS
     attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count, epilogue);
   };
   const size_t first = static_cast<size_t>(row);
-  if (g.dst_q) {
-    context(ContextBytesEpilogue{a.v_start, a.v_scale, a.inv, inverse, &quantizer, g.dst_q + first * g.ldq, g.ldq,
-                                 g.head_dim});
-  } else {
-    context(ContextS8Epilogue{a.v_start, a.v_scale, inverse, g.dst + first * g.ldd, g.ldd, g.head_dim});
-  }
+  with_whole_panels(g.head_dim, [&]<bool kWhole>() {
+    if (g.dst_q) {
+      context(ContextBytesEpilogue<kWhole>{a.v_start, a.v_scale, a.inv, inverse, &quantizer, g.dst_q + first * g.ldq,
+                                           g.ldq, g.head_dim});
+    } else {
+      context(ContextS8Epilogue<kWhole>{a.v_start, a.v_scale, inverse, g.dst + first * g.ldd, g.ldd, g.head_dim});
+    }
+  });
 }
 
 template <class Op>
