@@ -238,7 +238,8 @@ median_ms, min_ms, p90_ms, p99_ms (of a repetition), tokens_per_s and gmac_per_s
 the encoder's matrix products, attention included), and what was measured.
 
 --profile adds, for each shape, the time by operation and layer, and what share of the processor's peak each product
-reaches; the peak (multiply-accumulates from registers alone) is measured between repetitions. With --json one object an operation.
+reaches; the peak (multiply-accumulates from registers alone) is measured between repetitions. With --json one object
+an operation.
 
 Exit status: 0; 1 if a file has a fault or the model does not take the shape; 2 for a wrong command line.)";
 

@@ -15,6 +15,9 @@ namespace {
 
 using format::Scheme;
 
+// Turns of the peak take 1.5 ms and let other threads fall asleep, so short repetitions have several for one of them.
+constexpr auto kBetweenPeaks = std::chrono::milliseconds(15);
+
 // Multiply-accumulates of a repetition, and whether they are of floats.
 struct Work {
   double macs = 0;
@@ -46,11 +49,14 @@ class Profiler {
     profile_.reset(layers(), engine_.threads());
     using Clock = std::chrono::steady_clock;
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+    auto turn = Clock::now();
     do {
       repeat(logits, state, {.profile = &profile_});
       ++repetitions_;
+      if (Clock::now() < turn) continue;
       integer_peak_.turn();
       float_peak_.turn();
+      turn = Clock::now() + kBetweenPeaks;
     } while (Clock::now() < end);
   }
 

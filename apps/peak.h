@@ -31,7 +31,7 @@ const PeakLoop* peak_loop_of(const KernelTable& kernels, bool floats);
 double measure_peak(const PeakLoop& loop, double seconds);
 
 // The same in turns with what is set against it, so that both have the clock of the same moments: one that wanders from
-// 3.0 to 3.5 GHz within a second (seen on Emerald Rapids) is then in neither. On the calling thread.
+// 2.6 to 3.4 GHz within seconds (seen on Emerald Rapids) cancels. On the calling thread.
 class PeakTurns {
  public:
   explicit PeakTurns(const PeakLoop* loop);  // null: nothing is done, the rate is 0

@@ -21,6 +21,7 @@ namespace {
 // Rows [begin, begin + count) of the batch.
 struct Rows {
   int begin, count;
+  bool last = true;  // of a block: no other block of the same worker follows in this step
 };
 
 // What every step needs to know.
@@ -49,16 +50,14 @@ void throw_if_cancelled(const RunContext& run) {
   if (run.cancel != nullptr && run.cancel->cancelled()) throw Error(ErrorCode::kCancelled, "cancelled");
 }
 
-// step(workers, rows, last) over the plan's blocks: each by a worker of its own, or one by all. `last`: it has no
-// other.
+// step(workers, rows) over the plan's blocks: each by a worker of its own, or one by all.
 template <class Body>
 void for_each_block(const Pass& pass, const Body& step) {
-  const BertState& state = pass.state;
-  if (state.plan.shared) return step(pass.all(), Rows{0, state.tokens}, true);
-  const int each = state.plan.block_count / state.plan.workers;
-  parallel_for(pass.all(), state.plan.block_count, [&](int worker, int block) {
-    const auto [begin, end] = state.plan.block(block);
-    if (begin < end) step(Workers::only(worker), Rows{begin, end - begin}, (block + 1) % each == 0);
+  const RowPlan& plan = pass.state.plan;
+  if (plan.shared) return step(pass.all(), Rows{0, pass.state.tokens});
+  parallel_for(pass.all(), plan.block_count, [&](int worker, int block) {
+    const auto [begin, end] = plan.block(block);
+    if (begin < end) step(Workers::only(worker), Rows{begin, end - begin, plan.last_of_worker(block)});
   });
 }
 
@@ -159,12 +158,12 @@ void product_for(const Pass& pass, const Workers& workers, Step step, const Line
 // Query, key and value of every token: in one product, or in one for each way in which the input is quantized.
 void project_qkv(const Pass& pass, const EncoderLayer& layer) {
   BertState& state = pass.state;
-  for_each_block(pass, [&](const Workers& workers, Rows rows, bool last) {
+  for_each_block(pass, [&](const Workers& workers, Rows rows) {
     const ActivationRows hidden = state.hidden.from(rows.begin), qkv = state.qkv.from(rows.begin);
-    // Attention lies between, but leaves much of L2 as it is.
-    const Linear& next = last ? layer.attention_output : layer.qkv;
+    const Linear& next = rows.last ? layer.attention_output : layer.qkv;
     for (int p = 0; p < layer.qkv.input_parts; ++p) {
       const Linear part = layer.qkv.part(p);
+      const Linear after = p + 1 < layer.qkv.input_parts ? layer.qkv.part(p + 1) : next;
       const int column = p * part.n;
       // LayerNorm gives the first part's bytes at most; those of the others take their place.
       if (const InputForm form = InputForm::of(part); state.hidden_form != form) {
@@ -175,7 +174,7 @@ void project_qkv(const Pass& pass, const EncoderLayer& layer) {
                                       ? InputForm{Scheme::kStatic, layer.qkv_output_inv + column, 0}
                                       : InputForm{};
       product_for(pass, workers, Step::kQkv, part, Activation::kNone, hidden, rows.count, qkv.from_column(column),
-                  attention, ClipSite::kQkvOutput, Step::kQkv, nullptr, &next);
+                  attention, ClipSite::kQkvOutput, Step::kQkv, nullptr, &after);
     }
   });
   pass.observe("qkv", state.qkv.data, layer.qkv.n, state.qkv.stride);
@@ -271,7 +270,7 @@ void attend_static(const Pass& pass, const EncoderLayer& layer) {
 
 // From attention's output to the layer's: projection, residual, LayerNorm, feed-forward network, residual, LayerNorm.
 void project_and_feed_forward(const Pass& pass, const EncoderLayer& layer, const NextProduct& next,
-                              const Workers& workers, Rows rows, bool last) {
+                              const Workers& workers, Rows rows) {
   BertState& state = pass.state;
   const ActivationRows hidden = state.hidden.from(rows.begin), context = state.context.from(rows.begin);
   const BertState::Block block = state.block(workers.first);
@@ -293,7 +292,7 @@ void project_and_feed_forward(const Pass& pass, const EncoderLayer& layer, const
               &layer.ffn2);
   pass.observe("ffn1", block.ffn.data, layer.ffn1.n, block.ffn.stride);
   product(pass, workers, Step::kFfn2, layer.ffn2, Activation::kNone, block.ffn, n, block.output,
-          {.next = last ? next.weights : &layer.attention_output});
+          {.next = rows.last ? next.weights : &layer.attention_output});
   pass.observe("ffn2", block.output.data, d, block.output.stride);
   // What reads it is the next layer's first site, or the classifier's.
   layer_norm(pass, workers, Step::kFfnNorm, &block.output, hidden, n, layer.ffn_norm, next.form,
@@ -309,7 +308,7 @@ void embed(const RunContext& run, const ModelConfig& config, const Embeddings& e
   state.prepare(config, batch, run.executor == nullptr ? 1 : std::max(1, run.executor->concurrency()),
                 run.observer != nullptr);
   const Pass pass{run, config, state, -1};
-  for_each_block(pass, [&](const Workers& workers, Rows block, bool) {
+  for_each_block(pass, [&](const Workers& workers, Rows block) {
     const ActivationRows hidden = state.hidden.from(block.begin);
     {
       const StepTimer timer = pass.timer(workers, Step::kEmbeddings);
@@ -342,9 +341,8 @@ void encoder_layer(const RunContext& run, const ModelConfig& config, const Encod
   observe_scores(pass, layer);
   layer.attention == Scheme::kStatic ? attend_static(pass, layer) : attend(pass, layer);
   pass.observe("context", state.context.data, pass.hidden_size(), state.context.stride);
-  for_each_block(pass, [&](const Workers& workers, Rows rows, bool last) {
-    project_and_feed_forward(pass, layer, next, workers, rows, last);
-  });
+  for_each_block(
+      pass, [&](const Workers& workers, Rows rows) { project_and_feed_forward(pass, layer, next, workers, rows); });
   state.hidden_form = next.form;
 }
 
@@ -353,7 +351,7 @@ void classify(const RunContext& run, const ModelConfig& config, const Linear& cl
   throw_if_cancelled(run);
   const Pass pass{run, config, state, -1};
   const size_t labels = config.label_count;
-  for_each_block(pass, [&](const Workers& workers, Rows rows, bool) {
+  for_each_block(pass, [&](const Workers& workers, Rows rows) {
     const ActivationRows hidden = state.hidden.from(rows.begin);
     const ActivationRows output = state.block(workers.first).output;
     if (state.hidden_form != InputForm::of(classifier)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/panel_split.h"
 #include "kernels/cpu.h"
 
 namespace octobert {
@@ -10,34 +11,6 @@ namespace octobert {
 using format::Scheme;
 
 namespace {
-
-struct PanelRange {
-  int begin, end;
-};
-
-// Panels that the widest register blocks (AVX-512's) take at once; the others take one.
-constexpr int kPanelsAtOnce = 3;
-
-// Shares of the outputs, several a worker, so that none waits long for another, cut between register blocks: nearly
-// equal ones, and the same number for each worker.
-class PanelSplit {
- public:
-  PanelSplit(int n, const Workers& workers)
-      : panels_(static_cast<int>(panel_count(static_cast<size_t>(n)))),
-        blocks_((panels_ + kPanelsAtOnce - 1) / kPanelsAtOnce),
-        count_(workers.count == 1 ? 1 : std::min(blocks_, workers.count * kSharesPerWorker)) {}
-
-  int count() const { return count_; }
-  PanelRange operator[](int i) const { return {begin(i), begin(i + 1)}; }
-  // Of the shares, the first of a worker's own in parallel_for, which is one past the last for the worker before.
-  int first(int worker, int workers) const { return part_begin(count_, worker, workers); }
-
- private:
-  static constexpr int kSharesPerWorker = 3;
-  int begin(int share) const { return std::min(part_begin(blocks_, share, count_) * kPanelsAtOnce, panels_); }
-
-  int panels_, blocks_, count_;
-};
 
 // Panels that are unpacked together: as many as leave half of the L2 to the activations, and no more than the kernels
 // work on at once.
@@ -89,20 +62,17 @@ void* split_input(const KernelTable& kernels, const Workers& workers, const Line
 }
 
 // The weights that a worker reads after share i: of its own next share, or of its first of the next product. One that
-// helps another reads elsewhere, and has fetched a few lines for nothing.
-struct Weights {
-  const int8_t* panels;
-  size_t panel_bytes;
-};
-Weights weights_after(const Call& c, int worker, const PanelSplit& split, int i) {
+// helps another has, but for the last share, fetched a few lines for nothing.
+PanelsAhead weights_after(const Call& c, int worker, const PanelSplit& split, int i) {
   const int number = worker - c.workers.first;
   const Linear* product = &c.product;
   int panel = split[i].end;
-  if (i + 1 == split.first(number + 1, c.workers.count)) {
+  if (i + 1 == split.count() || i + 1 == split.first(number + 1)) {
     product = c.output.next;
     if (product == nullptr || !is_integer(*product)) return {};
-    const PanelSplit next(product->n, c.workers);
-    panel = next[next.first(number, c.workers.count)].begin;
+    const PanelSplit next(product->n / product->input_parts, c.workers.count);
+    if (number >= next.count()) return {};
+    panel = next[next.first(number)].begin;
   }
   const size_t panel_bytes = packed_s8_panel_bytes(static_cast<size_t>(product->k));
   return {product->weight_s8 + static_cast<size_t>(panel) * panel_bytes, panel_bytes};
@@ -111,7 +81,6 @@ Weights weights_after(const Call& c, int worker, const PanelSplit& split, int i)
 void integer_product(const Call& c, int worker, const PanelSplit& split, int share, uint32_t* row_max_bits) {
   const InputForm* bytes = c.output.bytes;
   const PanelRange panels = split[share];
-  const Weights after = weights_after(c, worker, split, share);
   c.kernels.gemm_s8({.a = c.input.q,
                      .lda = c.input.q_stride,
                      .a_scale = c.product.scheme == Scheme::kDynamic ? c.input.scale : nullptr,
@@ -134,8 +103,7 @@ void integer_product(const Call& c, int worker, const PanelSplit& split, int sha
                      .q_zero_point = bytes == nullptr ? 0 : bytes->zero,
                      .clipped = c.state.clip_counter(worker, c.output.clip_site),
                      .splits = c.splits,
-                     .after = after.panels,
-                     .after_panel_bytes = after.panel_bytes});
+                     .after = weights_after(c, worker, split, share)});
 }
 
 void float_product(const Call& c, PanelRange panels) {
@@ -200,7 +168,8 @@ void weight_only_product(const Call& c, int worker, PanelRange panels) {
 }
 
 // Several workers raise the same rows' maxima: each its own, which are then brought together.
-void integer_product_with_maxima(const Call& c, const Workers& workers, const PanelSplit& split) {
+void integer_product_with_maxima(const Call& c, const PanelSplit& split) {
+  const Workers& workers = c.workers;
   const auto of_worker = [&](int w) { return c.state.scratch(workers.first + w).row_max_bits; };
   const int count = c.rows * kPanelWidth;
   for (int w = 0; w < workers.count; ++w) std::fill_n(of_worker(w), count, 0u);
@@ -223,11 +192,11 @@ void linear(const KernelTable& kernels, const Workers& workers, const Linear& pr
             const ActivationRows& input, int rows, const ActivationRows& dst, const LinearOutput& output,
             const BertState& state) {
   Call call{kernels, workers, product, activation, input, rows, dst, output, state};
-  const PanelSplit split(product.n, workers);
+  const PanelSplit split(product.n, workers.count);
   if (output.row_max_bits != nullptr) std::fill_n(output.row_max_bits, rows * kPanelWidth, 0u);
   if (is_integer(product)) {
     call.splits = split_input(kernels, workers, product, input, rows, state);
-    if (output.row_max_bits != nullptr && workers.count > 1) return integer_product_with_maxima(call, workers, split);
+    if (output.row_max_bits != nullptr && workers.count > 1) return integer_product_with_maxima(call, split);
     return parallel_for(workers, split.count(),
                         [&](int worker, int i) { integer_product(call, worker, split, i, output.row_max_bits); });
   }

@@ -26,8 +26,9 @@ struct LinearOutput {
   uint32_t* row_max_bits = nullptr;  // [rows][kPanelWidth]: becomes what GemmS8Args says
   const InputForm* bytes = nullptr;  // a static form: rows.q is written, rows.data is not
   size_t clip_site = 0;              // with bytes
-  const Linear* next = nullptr;      // the product that these workers do next, whose first weights an integer product
-                                     // fetches into L2; null: not known
+  const Linear* next = nullptr;      // the product that these workers do next (of one with several input parts, the
+                                     // first part), whose first weights an integer product fetches into L2; null: not
+                                     // known
 };
 
 // dst.data[m][0 .. n) = activation(product(input[m])) for `rows` rows; up to padded_outputs(n) columns of dst are

@@ -208,8 +208,8 @@ void ThreadPool::Impl::wait_for_others() {
 void ThreadPool::Impl::work() {
   const FpGuard fp;  // threads inherit their creator's control word
   const int own = numbered_.fetch_add(1, std::memory_order_relaxed) + 1;
-  // A thread looks only after the epoch of a job, when all of it is published: one that looked before could miss its
-  // own index and take another's.
+  // The first look, too, comes after a job's epoch: one before, while the job is being published, could miss its own
+  // index and take another's, and so on with every job.
   uint32_t seen = epoch_at_start_;
   while (true) {
     wait_for_epoch_after(seen);

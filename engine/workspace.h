@@ -49,6 +49,8 @@ struct RowPlan {
   // The rows [begin, end) of a block, perhaps none. There is an equal share for each worker, cut at multiples of the
   // kernels' register blocks: of 128 rows for one worker, blocks of at most 24 are 16, 24, 24, 16, 24, 24.
   std::pair<int, int> block(int index) const;
+  // Whether it is the last one of its worker's.
+  bool last_of_worker(int index) const { return (index + 1) % (block_count / workers) == 0; }
 };
 
 // What is quantized with fixed scales, and so may be clipped: in layer L, number L * kClipSites + one of these; the

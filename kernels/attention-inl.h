@@ -80,13 +80,14 @@ inline void panel_sums(const char* panel, int steps, int32_t* sums) {
   }
 }
 
-// body.template operator()<kWhole>(): whether a head's columns are whole panels, as they nearly always are.
+// body.template operator()<kWhole>(): whether a head's columns are whole panels, as they nearly always are. Asked for
+// each panel and row, it is 7 % of attention of 128 tokens, as g++ 12 makes calls of it.
 template <class Body>
 inline void with_whole_panels(int head_dim, const Body& body) {
   head_dim % kPanelWidth == 0 ? body.template operator()<true>() : body.template operator()<false>();
 }
 
-// A panel's results, of which `left` columns or more exist: what lies past them is the next head's.
+// Stores a panel's results. `left`: the head's columns from y on; what lies past them is the next head's.
 template <bool kWhole>
 [[gnu::always_inline]] inline void store_columns(float* y, F x, int left) {
   if constexpr (kWhole) {

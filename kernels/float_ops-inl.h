@@ -93,8 +93,8 @@ inline I exp2_q8(F t) {
   return Vec::to_int(Vec::scale(horner(Vec::sub(t, n), kExp2Q8Poly), n));
 }
 
-// GELU of N vectors in place, operation by operation: one after the other, the chain of each, 17 operations of 4
-// cycles, leaves units idle, as no more than 5 of them fit into what a core looks ahead (Golden Cove).
+// GELU of N vectors in place, operation by operation. One vector is a chain of 19 operations of 4 cycles, and only some
+// 5 of them fit into a scheduler of 97 entries (Golden Cove's): one after the other, they leave units idle.
 template <int N>
 inline void gelu_in_step(F (&x)[N]) {
   using namespace numerics;

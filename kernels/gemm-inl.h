@@ -203,12 +203,6 @@ inline void prefetch_bytes(const GemmS8Args& g, int row, int rows, int end_panel
 }
 inline void prefetch_bytes(const GemmF32Args&, int, int, int) {}
 
-// Panels one after the other, of `bytes` bytes each.
-struct Panels {
-  const char* at;
-  size_t bytes;
-};
-
 // What the walk over rows and panels needs to know of a product, whatever its type.
 struct GemmShape {
   const char* a;
@@ -217,15 +211,23 @@ struct GemmShape {
   size_t panel_bytes;
   int steps;
   int rows;
-  Panels after;  // what the caller reads next
+  PanelsAhead after;  // what the caller reads next
+
+  // What is read after the panels before `next`, of which `end` are this product's. Where nothing is known, a line that
+  // is there: the tiles fetch in any case.
+  PanelsAhead ahead(int next, int end) const {
+    if (next < end) return {b + static_cast<size_t>(next) * panel_bytes, panel_bytes};
+    return after.at ? after : PanelsAhead{b, 0};
+  }
 };
 
 // P panels from `panel` on, which lie at b, over all rows, in row blocks of nearly equal height: 9 rows are 5 + 4, not
 // 8 + 1.
 template <class Op, int P, class Epilogue, class Args>
-void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b, Panels next, uint32_t* row_max_bits) {
+void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b, PanelsAhead next,
+                 uint32_t* row_max_bits) {
   const int blocks = (shape.rows + Op::kRows - 1) / Op::kRows;
-  const size_t slice = next.bytes / static_cast<size_t>(blocks);
+  const size_t slice = next.panel_bytes / static_cast<size_t>(blocks);
   // A line a step at most: of panels that are much longer than these only the beginning of each slice.
   const size_t even = slice / static_cast<size_t>(shape.steps) + 1;
   const size_t step = even < 64 ? even : 64;
@@ -239,7 +241,8 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     const Block result =
         bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
     if (bytes) prefetch_bytes(g, row, rows, panel + P);
-    const Prefetch prefetch = {next.at + static_cast<size_t>(block) * slice, next.bytes, step};
+    const Prefetch prefetch = {static_cast<const char*>(next.at) + static_cast<size_t>(block) * slice, next.panel_bytes,
+                               step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,
                            shape.steps, prefetch, Epilogue{g, row, panel, start, result});
     if (bytes) {
@@ -256,9 +259,7 @@ inline void gemm(const GemmShape& shape, const Args& g, uint32_t* row_max_bits) 
   for (int panel = g.panel_begin; panel < g.panel_end;) {
     const int count = tile_panels<Op>(g.panel_end - panel);
     const char* b = shape.b + static_cast<size_t>(panel) * shape.panel_bytes;
-    const Panels next = panel + count < g.panel_end
-                            ? Panels{b + static_cast<size_t>(count) * shape.panel_bytes, shape.panel_bytes}
-                            : shape.after;
+    const PanelsAhead next = shape.ahead(panel + count, g.panel_end);
     if constexpr (Op::kPanels >= 3) {
       if (count == 3) gemm_panels<Op, 3, Epilogue>(shape, g, panel, b, next, row_max_bits);
     }
@@ -272,15 +273,13 @@ inline void gemm(const GemmShape& shape, const Args& g, uint32_t* row_max_bits) 
 
 inline GemmShape gemm_s8_shape(const GemmS8Args& g) {
   const size_t k = static_cast<size_t>(g.k);
-  const Panels after = g.after ? Panels{reinterpret_cast<const char*>(g.after), g.after_panel_bytes}
-                               : Panels{reinterpret_cast<const char*>(g.b), 0};
   return {reinterpret_cast<const char*>(g.a),
           g.lda,
           reinterpret_cast<const char*>(g.b),
           packed_s8_panel_bytes(k),
           static_cast<int>(group_count(k)),
           g.m,
-          after};
+          g.after};
 }
 
 template <class Op>
@@ -297,7 +296,7 @@ inline void gemm_f32_with(const GemmF32Args& g) {
                            packed_f32_panel_floats(k) * sizeof(float),
                            g.k,
                            g.m,
-                           {reinterpret_cast<const char*>(g.b), 0}};
+                           {}};
   gemm<Op, GemmF32Epilogue>(shape, g, nullptr);
 }
 

@@ -38,6 +38,12 @@ constexpr bool kCountClipped = false;
 // Row stride, in bytes, of activation bytes with K inputs.
 constexpr size_t activation_stride(size_t k) { return (k + 63) / 64 * 64; }
 
+// Packed panels that will be wanted soon; null: not known.
+struct PanelsAhead {
+  const void* at = nullptr;
+  size_t panel_bytes = 0;  // from one to the next
+};
+
 // Static quantization: a fixed multiplier a channel and one integer zero point,
 //   q = round_to_i8(fma(y, inv[n], float(zero_point))), stored as an activation byte.
 // `clipped` (null: not counted) is raised by the number of values whose fma does not round to -127..127 (its magnitude
@@ -71,10 +77,11 @@ struct GemmS8Args {
   const float* q_inv = nullptr;  // [padded N]
   int32_t q_zero_point = 0;      // in [-127, 127]
   uint64_t* clipped = nullptr;
-  void* splits = nullptr;         // what split_rows, returning true, made of these rows of a; a_zero_point and b_sum
-                                  // are then not read
-  const int8_t* after = nullptr;  // panels, of any product, that the caller reads next: fetched into L2 while the last
-  size_t after_panel_bytes = 0;   // ones of this call are worked on, as far as its steps reach; null: none known
+  void* splits = nullptr;  // what split_rows, returning true, made of these rows of a; a_zero_point and b_sum
+                           // are then not read
+  // What the caller reads next, of any product: fetched into L2 while the last panels of this one are worked on, as
+  // far as its steps reach.
+  PanelsAhead after = {};
 };
 
 // Rows of activation bytes brought, in place, into a form that the table's products take faster; GemmS8Args::splits

@@ -175,10 +175,9 @@ void gemm_s8_zipped(const GemmS8Args& g) {
   alignas(64) char zipped[kZipToDepth * kPanelWidth];
   const GemmShape shape = gemm_s8_shape(g);
   for (int panel = g.panel_begin; panel < g.panel_end; ++panel) {
-    const int after = panel + 1 < g.panel_end ? panel + 1 : g.panel_begin;
-    const char* next = shape.b + static_cast<size_t>(after) * shape.panel_bytes;
     zip_panel(shape.b + static_cast<size_t>(panel) * shape.panel_bytes, shape.steps, zipped);
-    gemm_panels<MatmulS8<true>, 1, GemmS8Epilogue>(shape, g, panel, zipped, next, g.row_max_bits);
+    gemm_panels<MatmulS8<true>, 1, GemmS8Epilogue>(shape, g, panel, zipped, shape.ahead(panel + 1, g.panel_end),
+                                                   g.row_max_bits);
   }
 }
 

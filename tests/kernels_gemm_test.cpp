@@ -53,6 +53,7 @@ struct S8Problem : S8Operands {
     for (size_t m = 0; m < bits.size(); ++m) bits[m] = m % 3 == 2 ? 0x42000000u : 0;  // 32.0: raised, never lowered
     GemmS8Args g = args(dst.data(), ldd, activation);
     if (row_max) g.row_max_bits = bits.data();
+    g.after = after;
     g.panel_begin = begin;
     g.panel_end = end;
     table.gemm_s8(g);
@@ -62,6 +63,7 @@ struct S8Problem : S8Operands {
 
   size_t ldd;
   int begin, end;
+  PanelsAhead after = {};
 };
 
 bool same_row_max(const std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
@@ -119,6 +121,18 @@ TEST_P(GemmTest, S8PanelRangesGiveTheScalarBits) {
     for (int end = begin; end <= 7; ++end) {
       S8Problem problem({11, 110, 21}, 5, Values::kRandom, Guard::kAfter, begin, end);
       expect_same_s8(table(), problem, Activation::kRelu, Guard::kAfter);
+    }
+  }
+}
+
+// What is fetched ahead may end anywhere, and changes nothing.
+TEST_P(GemmTest, S8FetchingAheadPastTheEndOfMemoryGivesTheScalarBits) {
+  GuardBuffer<char> last(64, Guard::kAfter);
+  for (const size_t panel_bytes : {size_t{0}, size_t{64}, size_t{12288}, size_t{1} << 20}) {
+    for (const int m : {1, 5, 8, 17, 40}) {
+      S8Problem problem({m, 110, 67}, 5, Values::kRandom, Guard::kAfter);
+      problem.after = {last.data() + 63, panel_bytes};
+      expect_same_s8(table(), problem, Activation::kGelu, Guard::kAfter);
     }
   }
 }
