@@ -49,14 +49,14 @@ class Profiler {
     profile_.reset(layers(), engine_.threads());
     using Clock = std::chrono::steady_clock;
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
-    auto turn = Clock::now();
+    auto next_turn = Clock::now();
     do {
       repeat(logits, state, {.profile = &profile_});
       ++repetitions_;
-      if (Clock::now() < turn) continue;
+      if (Clock::now() < next_turn) continue;
       integer_peak_.turn();
       float_peak_.turn();
-      turn = Clock::now() + kBetweenPeaks;
+      next_turn = Clock::now() + kBetweenPeaks;
     } while (Clock::now() < end);
   }
 

@@ -35,7 +35,7 @@ double measure_peak(const PeakLoop& loop, double seconds);
 class PeakTurns {
  public:
   explicit PeakTurns(const PeakLoop* loop);  // null: nothing is done, the rate is 0
-  void turn();                               // about half a millisecond
+  void turn();                               // takes about 0.75 ms
   double rate() const;                       // the median of all turns, in the loop's unit; 0 before the first
 
  private:

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/panel_split.h"
+#include "tests/tiny_model.h"
 
 namespace octobert::test {
 namespace {
@@ -57,15 +58,10 @@ std::vector<Asked> written_down;
 
 // What linear() asks of the table's product, in this order.
 std::vector<Asked> ask(const Linear& product, const Workers& workers, const Linear* next) {
-  format::ModelConfig config = {};
-  config.hidden_size = 64;
-  config.head_count = 1;
-  config.intermediate_size = 64;
-  config.layer_count = 1;
-  config.label_count = 3;
+  static const TinyModel tiny(TinySpec{});
   const std::vector<int32_t> ids(4, 1), offsets = {0, 4};
   BertState state;
-  state.prepare(config, {ids, {}, offsets}, workers.count, /*whole=*/true);
+  state.prepare(tiny.model().config, {ids, {}, offsets}, workers.count, /*whole=*/true);
   KernelTable table = {};
   table.gemm_s8 = [](const GemmS8Args& g) { written_down.push_back({g.panel_begin, g.panel_end, g.after}); };
   written_down.clear();

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/tiny_model.h"
+
 namespace octobert::test {
 namespace {
 
@@ -60,12 +62,8 @@ TEST(RowPlan, AWorkersBlocksAreItsShareOfTheRows) {
 // The shares of attention cover all heads of all texts, and follow the rows: a worker's first head is of the text that
 // its first row is in.
 TEST(AttentionShares, FollowTheRows) {
-  format::ModelConfig config = {};
-  config.hidden_size = 64;
-  config.head_count = 4;
-  config.intermediate_size = 128;
-  config.layer_count = 1;
-  config.label_count = 3;
+  const TinyModel tiny({.hidden = 64, .layers = 1, .heads = 4, .intermediate = 128, .labels = 3});
+  const format::ModelConfig& config = tiny.model().config;
   const auto heads = static_cast<int32_t>(config.head_count);
   for (const std::vector<int32_t>& lengths :
        {std::vector<int32_t>{5}, {128}, {40, 3, 3, 3, 90}, {128, 128, 128}, {1, 1, 1}}) {
