@@ -58,10 +58,10 @@ std::vector<Asked> written_down;
 
 // What linear() asks of the table's product, in this order.
 std::vector<Asked> ask(const Linear& product, const Workers& workers, const Linear* next) {
-  static const TinyModel tiny(TinySpec{});
+  static const TinyModel kTiny(TinySpec{});
   const std::vector<int32_t> ids(4, 1), offsets = {0, 4};
   BertState state;
-  state.prepare(tiny.model().config, {ids, {}, offsets}, workers.count, /*whole=*/true);
+  state.prepare(kTiny.model().config, {ids, {}, offsets}, workers.count, /*whole=*/true);
   KernelTable table = {};
   table.gemm_s8 = [](const GemmS8Args& g) { written_down.push_back({g.panel_begin, g.panel_end, g.after}); };
   written_down.clear();
