@@ -7,13 +7,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 (($# >= 1)) || { sed -n '2,5s/^# //p' "$0"; exit 2; }
 model=$1
 tokens=${2:-128}
+scripts/setup.sh
 folder=build-arm
 run_quietly "configuring" cmake -S . -B "$folder" "${CMAKE_ARGUMENTS[@]}" -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DOCTOBERT_TOOLS=OFF
 run_quietly "building" cmake --build "$folder" -j "$JOBS" --target octobert
 compiler=$(sed -n 's/^OCTOBERT_CROSS_CXX:[A-Z]*=//p' "$folder/CMakeCache.txt")
 "$compiler" -std=c++20 -O2 -Iinclude bench/arm/forward.cpp "$folder/liboctobert.a" -pthread -o "$folder/forward"
-cc -O2 -fPIC -shared bench/arm/qemu_insn_count.c -o "$folder/libqemu_insn_count.so"
+clang-14 -O2 -fPIC -shared bench/arm/qemu_insn_count.c -o "$folder/libqemu_insn_count.so"
 
 # count CPU CALLS
 count() {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# How near the ARM kernels' inner loops come to what the cores can issue, by llvm-mca 19's models:  scripts/arm_mca.sh
-# No ARM machine is needed. Needs llvm-19 (apt), which has neoverse-v2. Fails below 90 % of the issue limit.
+# How near the ARM kernels' inner loops come to what the cores can issue, by llvm-mca 19's models and, for the cores that it
+# models by others, by their published widths:  scripts/arm_mca.sh
+# No ARM machine is needed. Needs llvm-19, which has neoverse-v2. Fails below 90 % of the issue limit, or where products are less
+# than that of the bound by widths.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-if ! command -v llvm-mca-19 > /dev/null; then
-  as_root=()
-  [[ $(id -u) -eq 0 ]] || as_root=(sudo)
-  run_quietly "installing llvm-19" "${as_root[@]}" apt-get install -y -q --no-install-recommends llvm-19
-fi
+scripts/setup.sh
+command -v llvm-mca-19 > /dev/null || scripts/setup.sh --bench
+command -v llvm-mca-19 > /dev/null || { echo "arm_mca.sh needs llvm-mca-19 (apt: llvm-19)" >&2; exit 1; }
 folder=build-mca
 mkdir -p "$folder"
 flags=(-std=c++20 -O3 -ffp-contract=off -fPIC -fvisibility=hidden -I. -S)
