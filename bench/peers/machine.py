@@ -84,6 +84,25 @@ class Bystanders:
         return max(0.0, (self._used() - self.used) / elapsed)
 
 
+def mapped_mb(pid: int, file: Path) -> dict[str, float]:
+    """How much of a file a process has mapped and touched, and how much of that in pages of 2 MB, in MB of 10^6 bytes;
+    empty where it has not mapped it, or has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
+    except OSError:
+        return {}
+    wanted, inside = {"Rss:": "resident", "FilePmdMapped:": "large"}, False
+    kilobytes: dict[str, int] = {}
+    for line in lines:
+        words = line.split(maxsplit=5)
+        if not words[0].endswith(":"):  # a mapping begins: addresses, access, offset, device, inode, path
+            inside = len(words) == 6 and words[5] == str(file)
+        elif inside and words[0] in wanted:
+            key = wanted[words[0]]
+            kilobytes[key] = kilobytes.get(key, 0) + int(words[1])
+    return {key: round(value * 1024 / 1e6, 1) for key, value in kilobytes.items()}
+
+
 def memory_mb(pid: int | str = "self") -> dict[str, float]:
     """Resident memory now, its anonymous part, and the peak, in MB of 10^6 bytes."""
     names = {"VmRSS": "resident", "RssAnon": "anonymous", "VmHWM": "peak"}

@@ -47,7 +47,7 @@ Batches read_batches(const std::string& path) {
   return out;
 }
 
-// Times `once` for about `seconds` after a warm-up, and prints median, minimum and 90th percentile.
+// Times `once` for about `seconds` after a warm-up, and prints the median.
 template <class Once>
 void time_repetitions(double seconds, Once once) {
   using Clock = std::chrono::steady_clock;
@@ -62,9 +62,7 @@ void time_repetitions(double seconds, Once once) {
     times.push_back(since(before) * 1e3);
   }
   std::sort(times.begin(), times.end());
-  std::printf(R"({"median_ms": %.6f, "min_ms": %.6f, "p90_ms": %.6f, "repetitions": %zu})"
-              "\n",
-              times[times.size() / 2], times.front(), times[(times.size() - 1) * 9 / 10], times.size());
+  std::printf("{\"median_ms\": %.6f}\n", times[times.size() / 2]);
 }
 
 void time_entities(const Engine& engine, const Batches& texts, double seconds) {

@@ -109,7 +109,7 @@ class Figure:
 
     medians: list[float] = dataclasses.field(default_factory=list)  # ms
     disturbed_medians: list[float] = dataclasses.field(default_factory=list)
-    best: float = float("inf")
+    pages: list[dict] = dataclasses.field(default_factory=list)  # machine.mapped_mb of octobert's turns
     error: str = ""
 
     def add(self, answer: dict, bystander_cores: float) -> None:
@@ -118,7 +118,7 @@ class Figure:
             return
         turns = self.disturbed_medians if bystander_cores > CONTENDED_CORES else self.medians
         turns.append(answer["median_ms"])
-        self.best = min(self.best, answer["min_ms"])
+        self.pages += [answer["pages"]] if answer.get("pages") else []
 
     def result(self) -> dict:
         turns = self.medians or self.disturbed_medians
@@ -128,10 +128,9 @@ class Figure:
             "ms": statistics.median(turns),
             "low_ms": min(turns),
             "high_ms": max(turns),
-            "best_ms": self.best,
-            "turns": len(turns),
             "disturbed": not self.medians,
             "turns_ms": [round(turn, 4) for turn in turns],
+            **({"pages": self.pages} if self.pages else {}),
         }
 
 

@@ -1,13 +1,13 @@
 """A peer's own process. Reads one JSON request a line from standard input, answers one JSON line each.
 
     {"do": "load"}                                -> version, seconds of the import and the load
-    {"do": "time", "cell": "1x128", "seconds": X} -> median_ms, min_ms, p90_ms, repetitions
+    {"do": "time", "cell": "1x128", "seconds": X} -> median_ms; octobert's also: pages of its file
     {"do": "logits", "cell": "1x128"}             -> accuracy against the float reference
-    {"do": "stream", "batching": "8", "seconds"}  -> the same figures for one pass over the stream of sentences
+    {"do": "stream", "batching": "8", "seconds"}  -> the same for one pass over the stream of sentences
     {"do": "sentence", "seconds": X}              -> the same for one text of 27 tokens
     {"do": "first"}                               -> entities of one text of 16 tokens, after "load"
     {"do": "memory"}                              -> resident memory after a text of 128 tokens
-    {"do": "kernels"}, {"do": "quit"}
+    {"do": "kernels"}                             -> the implementations that it says it runs
 
 A request that fails is answered with {"error": ...}; the process goes on.
 """
@@ -82,8 +82,6 @@ class Worker:
 def serve(worker: Worker, requests, answers) -> None:
     for line in requests:
         request = json.loads(line)
-        if request["do"] == "quit":
-            break
         try:
             answer = getattr(worker, "do_" + request["do"])(request)
         except Exception as error:  # one peer's failure is a row of the report, not the end of the run

@@ -10,12 +10,13 @@ import abc
 import statistics
 import time
 from pathlib import Path
-from typing import Any, Callable
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..cells import Cell
 from ..models import Model
+
+if TYPE_CHECKING:  # imported where it is used: engines are looked up by name, and results read, without it
+    import numpy as np
 
 WARM_UP_SECONDS = 0.15  # on the first turn of a cell; later turns begin with one untimed repetition
 SKIP_WARM_UP_ABOVE = 1.0  # a repetition this long is its own warm-up
@@ -25,6 +26,8 @@ GIVE_UP_AFTER = 4  # times the asked-for seconds: then fewer repetitions have to
 
 def padded(group: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Ids and mask of a padded batch, both int64 [batch, longest]."""
+    import numpy as np
+
     longest = max(map(len, group))
     ids = np.zeros((len(group), longest), np.int64)
     mask = np.zeros_like(ids)
@@ -32,16 +35,6 @@ def padded(group: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
         ids[row, : len(sequence)] = sequence
         mask[row, : len(sequence)] = 1
     return ids, mask
-
-
-def summary(seconds: list[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    return {
-        "median_ms": statistics.median(ordered) * 1e3,
-        "min_ms": ordered[0] * 1e3,
-        "p90_ms": ordered[int(0.9 * (len(ordered) - 1))] * 1e3,
-        "repetitions": len(ordered),
-    }
 
 
 def time_repetitions(once: Callable[[], Any], seconds: float, first_turn: bool) -> dict[str, float]:
@@ -62,7 +55,7 @@ def time_repetitions(once: Callable[[], Any], seconds: float, first_turn: bool) 
         times.append(after - before)
         spent = after - start
         if spent >= seconds and (len(times) >= MIN_REPETITIONS or spent >= GIVE_UP_AFTER * seconds):
-            return summary(times)
+            return {"median_ms": statistics.median(times) * 1e3}
 
 
 class Engine(abc.ABC):
@@ -120,7 +113,7 @@ class Engine(abc.ABC):
         out = []
         for group in cell.groups:
             logits = self.to_logits(self.infer(*padded(group)))
-            out += [np.array(logits[row, : len(sequence)]) for row, sequence in enumerate(group)]
+            out += [logits[row, : len(sequence)].copy() for row, sequence in enumerate(group)]
         return out
 
     def text_pipeline(self, model: Model) -> Any:

@@ -8,12 +8,15 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
-import numpy as np
-
+from .. import machine
 from ..cells import Cell
 from ..models import Model
 from .base import Engine
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BUILD_VARIABLE = "OCTOBERT_PEERS_BUILD"  # the build directory, from the conductor to its workers
 
@@ -28,11 +31,33 @@ def artefact(scheme: str) -> str:
 
 def run_binary(*arguments: str, stdin: str | None = None) -> str:
     """Standard output. The error of a failed command is what it printed."""
-    command = [str(binary()), *arguments]
+    return _run([str(binary()), *arguments], stdin)
+
+
+def _run(command: list[str], stdin: str | None = None) -> str:
     done = subprocess.run(command, input=stdin, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"octobert {arguments[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+        raise _failure(command, done.returncode, done.stderr)
     return done.stdout
+
+
+def _failure(command: list[str], status: int, stderr: str) -> RuntimeError:
+    return RuntimeError(f"{Path(command[0]).name} {command[1]} ended with {status}: {stderr.strip()[-300:]}")
+
+
+def _timed_turn(command: list[str], model: Path, seconds: float) -> dict:
+    """The median that the command finds in about `seconds`, and how it has mapped the model's file half-way: a look
+    that falls on one repetition of the turn."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        pages = {}
+        try:
+            stdout, stderr = process.communicate(timeout=seconds / 2)
+        except subprocess.TimeoutExpired:
+            pages = machine.mapped_mb(process.pid, model)
+            stdout, stderr = process.communicate()
+    if process.returncode != 0:
+        raise _failure(command, process.returncode, stderr)
+    return {"median_ms": json.loads(stdout)["median_ms"], "pages": pages}
 
 
 class Octobert(Engine):
@@ -49,15 +74,15 @@ class Octobert(Engine):
 
     def load(self, model: Model, directory: Path, threads: int) -> None:
         self.path, self.threads, self.labels = directory / "model.octo", threads, len(model.labels)
+        _drop_from_cache(self.path)
         run_binary("inspect", str(self.path))  # there, and readable by this build
 
-    def time_cell(self, cell: Cell, seconds: float) -> dict[str, float]:
+    def time_cell(self, cell: Cell, seconds: float) -> dict:
         with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as calls:
             calls.writelines(json.dumps(group) + "\n" for group in cell.groups)
             calls.flush()
-            common = ("--threads", str(self.threads), "--seconds", str(seconds), "--json")
-            result = json.loads(run_binary("bench", str(self.path), "--ids", calls.name, *common))
-        return {key: result[key] for key in ("median_ms", "min_ms", "p90_ms", "repetitions")}
+            command = [str(binary()), "bench", str(self.path), "--ids", calls.name, "--threads", str(self.threads)]
+            return _timed_turn([*command, "--seconds", str(seconds), "--json"], self.path, seconds)
 
     def cell_logits(self, cell: Cell) -> list[np.ndarray]:
         from safetensors.numpy import load_file
@@ -79,6 +104,13 @@ class Octobert(Engine):
         return OctobertTexts(self)
 
 
+def _drop_from_cache(path: Path) -> None:
+    """So that the engine, which asks for pages of 2 MB, reads the file into them: one that is in the cache in small
+    pages stays so (docs/PERFORMANCE.md). The converter does it for what it has just written."""
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class OctobertTexts:
     """Text to entities through the library: peers_text_probe, which times Engine::analyze."""
 
@@ -89,30 +121,33 @@ class OctobertTexts:
         lines = run_binary("run", str(self.engine.path), "--json", stdin="".join(text + "\n" for text in batch))
         return [json.loads(line)["entities"] for line in lines.splitlines()]
 
-    def time(self, handed_over: list[list[str]], seconds: float, first_turn: bool) -> dict[str, float]:
+    def time(self, handed_over: list[list[str]], seconds: float, first_turn: bool) -> dict:
         text = "\n".join("".join(line + "\n" for line in batch) for batch in handed_over)
         return run_text_probe(self.engine.path, self.engine.threads, "entities", text, seconds)
 
 
-def run_text_probe(path: Path, threads: int, what: str, text: str, seconds: float) -> dict[str, float]:
+def run_text_probe(path: Path, threads: int, what: str, text: str, seconds: float) -> dict:
     """`text`: one text a line; an empty line ends a batch."""
-    return json.loads(_text_probe(path, threads, what, text, seconds))
+    with _text_file(text) as file:
+        return _timed_turn(_text_probe(path, threads, what, file.name, seconds), path, seconds)
 
 
 def probe_ids(path: Path, text: str) -> list[list[int]]:
     """The tokenizer's ids of each line."""
-    lines = _text_probe(path, 1, "ids", text, 0).splitlines()
+    with _text_file(text) as file:
+        lines = _run(_text_probe(path, 1, "ids", file.name, 0)).splitlines()
     return [[int(number) for number in line.split()] for line in lines]
 
 
-def _text_probe(path: Path, threads: int, what: str, text: str, seconds: float) -> str:
+def _text_file(text: str) -> IO[str]:
+    """Gone when it is closed."""
+    file = tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8")
+    file.write(text)
+    file.flush()
+    return file
+
+
+def _text_probe(path: Path, threads: int, what: str, text_file: str, seconds: float) -> list[str]:
     probe = Path(os.environ[BUILD_VARIABLE]) / "bin" / "peers_text_probe"
     isa = os.environ.get("OCTOBERT_ISA", "")
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        command = [str(probe), what, str(path), str(threads), isa, str(seconds), file.name]
-        done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"peers_text_probe {what} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    return done.stdout
+    return [str(probe), what, str(path), str(threads), isa, str(seconds), text_file]
