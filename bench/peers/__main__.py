@@ -13,26 +13,35 @@ from pathlib import Path
 from . import cells, engines, machine, models, parts, report, texts
 from .results import Results
 
-PARTS = ("cells", "float", "held", "text", "start", "tokenizers", "sizes")
+PARTS = ("cells", "float", "held", "text", "start", "convert", "tokenizers", "sizes")
 ROUNDS, SECONDS = 5, 0.5
 QUICK_ROUNDS, QUICK_SECONDS = 2, 0.1
 
 
+def thread_counts(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(number) for number in text.split(","))
+    if min(numbers) < 1:
+        raise ValueError
+    return numbers
+
+
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench/peers/run.sh", description=__doc__.split(":")[0] + ".")
+    description = __doc__.split(":")[0] + "."
+    parser = argparse.ArgumentParser(prog="bench/peers/run.sh", description=description, allow_abbrev=False)
     names = parser.add_argument
     names("--quick", action="store_true", help="minilm, few cells, short turns: does everything run?")
     names("--models", help=f"of {','.join(models.MODEL_NAMES)}; default: all")
-    names("--threads", help="default: 1,2")
+    names("--threads", type=thread_counts, help="default: 1,2")
     names("--cells", help=f"of {','.join(cells.CELL_NAMES)}; default: all")
     names("--engines", help=f"of {','.join(engines.NAMES)}; default: each one's best")
     names("--parts", help=f"of {','.join(PARTS)}; default: all")
     names("--rounds", type=int, help=f"turns of each engine in each cell; default: {ROUNDS}")
     names("--seconds", type=float, help=f"of a turn, about; default: {SECONDS}")
     names("--peers-only", action="store_true", help="without octobert")
-    names("--work", type=Path, required=True, help="checkpoints, exported models, results")
-    names("--build", type=Path, required=True, help="octobert's build directory")
+    names("--work", type=Path, required=True, help=argparse.SUPPRESS)  # checkpoints, exported models, results
+    names("--build", type=Path, required=True, help=argparse.SUPPRESS)  # octobert's build directory
     names("--report", type=Path, metavar="RESULTS.json", help="only print the report of an earlier run")
+    names("--check", action="store_true", help=argparse.SUPPRESS)  # run.sh's: are the arguments right?
     return parser.parse_args()
 
 
@@ -50,7 +59,7 @@ def settings_of(arguments: argparse.Namespace) -> parts.Settings:
     quick = arguments.quick
     default_engines = tuple(dict.fromkeys((*engines.INT8, *engines.FLOAT)))
     cores = len(machine.describe()["cores"])
-    threads = tuple(int(number) for number in (arguments.threads or ("1" if quick else "1,2")).split(","))
+    threads = arguments.threads or ((1,) if quick else (1, 2))
     if max(threads) > cores:
         sys.exit(f"--threads: {max(threads)} threads asked for, this process may use {cores} cores")
     default_models = ("minilm",) if quick else models.MODEL_NAMES
@@ -126,9 +135,13 @@ def report_not_installed(results: Results) -> None:
 def main() -> None:
     arguments = parse()
     if arguments.report:
+        if not arguments.report.is_file():
+            sys.exit(f"--report: there is no {arguments.report}")
         print(report.markdown(Results.read(arguments.report)), end="")
         return
     settings = settings_of(arguments)
+    if arguments.check:
+        return
     parts.set_build(settings.build)
     results = new_results(settings)
     report_not_installed(results)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
-from . import artefacts, cells, engines, entities, machine, sizes, startup
+from . import artefacts, bars, cells, engines, entities, machine, sizes, startup
 from .engines import octobert
 from .models import Model
 from .probe import Ceilings, stream_mb
@@ -101,6 +101,9 @@ class Crew:
             self._fail(worker, f"load: {error}")
             return
         self.results.data["versions"][name] = answer["version"]
+        where = {"model": self.model.name, "threads": self.threads, "hold": self.hold}
+        if not is_ours(name):  # ours opens its file at each turn
+            self.results.data["loads"].append({**where, "engine": name, "load_s": answer["load_s"]})
         worker.pause()
         self.workers.append(worker)
 
@@ -222,6 +225,17 @@ def measure_start(model: Model, settings: Settings, results: Results) -> None:
         results.save()
 
 
+def measure_conversion(model: Model, settings: Settings, results: Results) -> None:
+    rounds = 1 if settings.quick else 3
+    arguments = [str(rounds), str(octobert.binary()), str(model.checkpoint), str(settings.work)]
+    done = subprocess.run([sys.executable, "-m", "peers.conversion", *arguments], capture_output=True, text=True)
+    row = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr.strip()[-300:]}
+    results.data["conversions"].append({"model": model.name, **row})
+    if "error" in row:
+        fail(results, bars.OURS, f"convert: {row['error']}", model=model.name)
+    results.save()
+
+
 def measure_tokenizers(model: Model, settings: Settings, results: Results) -> None:
     ours = artefacts.folder(model, settings.work) / octobert.artefact("dynamic") / "model.octo"
     rounds, limit = (1, 2000) if settings.quick else (settings.rounds, 0)
@@ -270,6 +284,8 @@ def measure_model(model: Model, settings: Settings, results: Results) -> None:
         measure_held(model, settings, results)
     if "start" in settings.parts:
         measure_start(model, settings, results)
+    if "convert" in settings.parts and settings.with_octobert:
+        measure_conversion(model, settings, results)
     if ceilings.error:
         results.data["ceilings_error"] = ceilings.error
         fail(results, "ceilings", ceilings.error)

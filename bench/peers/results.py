@@ -17,7 +17,7 @@ class Results:
 
     def __init__(self, data: dict[str, Any], path: Path | None = None) -> None:
         self.data, self.path = data, path
-        for section in ("cells", "accuracy", "texts", "start", "failures"):
+        for section in ("cells", "loads", "accuracy", "texts", "start", "conversions", "failures"):
             data.setdefault(section, [])
         for section in ("models", "ceilings", "kernels", "versions", "sizes"):
             data.setdefault(section, {})

@@ -31,25 +31,33 @@ def measure(engine_name: str, model: Model, work: Path, rounds: int) -> dict:
         "first_entity_s": statistics.median(seconds),
         "low_s": min(seconds),
         "high_s": max(seconds),
+        **_median_load(trials),
         "memory": trials[-1]["memory"],
     }
+
+
+def _median_load(trials: list[dict]) -> dict:
+    """The part of a peer's start that its import and load took; ours opens its file in `open_ms` (parts.py)."""
+    return {"load_s": statistics.median(trial["load_s"] for trial in trials)} if "load_s" in trials[0] else {}
 
 
 def _start_peer(engine_name: str, model: Model, work: Path) -> dict:
     before = time.perf_counter()
     worker = Worker(engine_name, model, work, threads=1)
     try:
-        for request in ("load", "first"):
-            answer = worker.ask(request)
-            if "error" in answer:
-                raise WorkerFailed(answer["error"])
+        load_s = _answer(worker, "load")["load_s"]
+        _answer(worker, "first")
         seconds = time.perf_counter() - before
-        answer = worker.ask("memory")
-        if "error" in answer:
-            raise WorkerFailed(answer["error"])
-        return {"seconds": seconds, "memory": answer["memory"]}
+        return {"seconds": seconds, "load_s": load_s, "memory": _answer(worker, "memory")["memory"]}
     finally:
         worker.close()
+
+
+def _answer(worker: Worker, request: str) -> dict:
+    answer = worker.ask(request)
+    if "error" in answer:
+        raise WorkerFailed(answer["error"])
+    return answer
 
 
 def _start_octobert(engine_name: str, model: Model, work: Path) -> dict:
