@@ -13,13 +13,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable
-
-import numpy as np
+from typing import TYPE_CHECKING, Callable
 
 from . import cells, engines, models, texts
 from .engines import onnx_model
 from .models import Model
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "nncf", "ctranslate2")
 REFERENCE = "reference"
@@ -102,6 +103,7 @@ def _make_one(model: Model, name: str, work: Path) -> None:
 
 def write_reference(model: Model, directory: Path) -> None:
     """Logits of transformers' model in fp32, each sequence by itself: no padding in what all are compared with."""
+    import numpy as np
     import torch
     from transformers import BertForTokenClassification
 
@@ -114,6 +116,8 @@ def write_reference(model: Model, directory: Path) -> None:
 
 
 def read_reference(model: Model, work: Path, cell: str) -> list[np.ndarray]:
+    import numpy as np
+
     stored = np.load(folder(model, work) / REFERENCE / f"{cells.file_stem(cell)}.npz")
     return [stored[name] for name in stored.files]
 

@@ -3,14 +3,19 @@ the peers are not measured by slow Python around them: runs of one label group, 
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from .engines.base import Engine, padded, time_repetitions
 from .models import POSITIONS, TOKENIZER
 
+if TYPE_CHECKING:
+    import numpy as np
+
 
 def _groups(logits: np.ndarray, offsets: list[tuple[int, int]], labels: tuple[str, ...], text: str) -> list[dict]:
     """Entities of one text; logits [tokens, labels] with the two special tokens at the ends."""
+    import numpy as np
+
     best = logits.argmax(axis=1)
     inside = np.flatnonzero(best[1:-1]) + 1  # label 0 is O
     if not len(inside):

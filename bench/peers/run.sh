@@ -35,14 +35,10 @@ install_peers() {
 
 # The environment is complete when its copy of the requirements is there: it is written last.
 make_environment() {
-  local environment=$work/venv base
-  if [[ -n ${OCTOBERT_PEERS_PYTHON:-} ]]; then
-    python=$OCTOBERT_PEERS_PYTHON
-    return
-  fi
+  local environment=$work/venv base=$python
+  if [[ -n ${OCTOBERT_PEERS_PYTHON:-} ]]; then return; fi
   python=$environment/bin/python
   if cmp -s "$here/requirements.txt" "$environment/requirements.txt"; then return; fi
-  base=$(command -v python3.11) || die "needs Python 3.11 with venv (apt: python3.11-venv)"
   echo "installing the peers into $environment" >&2
   rm -rf "$environment"
   "$base" -m venv "$environment" || die "python3.11 cannot make an environment (apt: python3.11-venv)"
@@ -58,12 +54,23 @@ build_octobert() {
     die "octobert does not build: see $work/build.log (--peers-only measures the others)"
 }
 
+python=${OCTOBERT_PEERS_PYTHON:-$(command -v python3.11)} || die "needs Python 3.11 with venv (apt: python3.11-venv)"
+peers() {
+  PYTHONPATH=$here/.. "$python" -m peers --work "$work" --build "$build" "$@"
+}
+
+# Help, an earlier report and a wrong argument need no more than Python: they come before all that is installed.
+case " $* " in
+  *" --help "* | *" -h "* | *" --report"*)
+    peers "$@"
+    exit
+    ;;
+esac
+peers --check "$@"
 mkdir -p "$work"
 make_environment
 case " $* " in
-  *" --help "* | *" -h "* | *" --report "*) ;;
   *" --peers-only "*) build_octobert peers_peak_probe ;;
   *) build_octobert octobert_cli octobert_shared peers_peak_probe peers_text_probe ;;
 esac
-export PYTHONPATH=$here/..
-exec "$python" -m peers --work "$work" --build "$build" "$@"
+peers "$@"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..models import Model
 from .base import Engine
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class CTranslate2(Engine):
@@ -20,6 +22,7 @@ class CTranslate2(Engine):
         self.artefact = f"ctranslate2-{kind}"
 
     def export(self, model: Model, directory: Path) -> None:
+        import numpy as np
         import torch
         from ctranslate2.converters.transformers import BertLoader
         from transformers import BertForTokenClassification
@@ -43,8 +46,9 @@ class CTranslate2(Engine):
 
     def load(self, model: Model, directory: Path, threads: int) -> None:
         import ctranslate2
+        import numpy as np
 
-        self.library = ctranslate2
+        self.library, self.to_array = ctranslate2, np.array
         self.encoder = ctranslate2.Encoder(
             str(directory), device="cpu", compute_type=self.compute_type, intra_threads=threads, inter_threads=1
         )
@@ -53,9 +57,9 @@ class CTranslate2(Engine):
 
     def infer(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         view = self.library.StorageView.from_array
-        lengths = mask.sum(axis=1).astype(np.int32)
-        output = self.encoder.forward_batch(view(ids.astype(np.int32)), view(lengths))
-        return np.array(output.last_hidden_state)
+        lengths = mask.sum(axis=1).astype("int32")
+        output = self.encoder.forward_batch(view(ids.astype("int32")), view(lengths))
+        return self.to_array(output.last_hidden_state)
 
     def to_logits(self, output: np.ndarray) -> np.ndarray:
         return output @ self.weight.T + self.bias

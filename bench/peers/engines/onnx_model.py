@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Iterator
-
-import numpy as np
+from typing import TYPE_CHECKING, Iterator
 
 from ..models import Model
+
+if TYPE_CHECKING:
+    import numpy as np
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OPSET = 17
@@ -50,10 +51,12 @@ def path_in(artefacts: Path) -> str:
 
 
 def feeds(ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0}
 
 
 def calibration_feeds(artefacts: Path) -> Iterator[dict[str, np.ndarray]]:
+    import numpy as np
+
     for line in (artefacts / CALIBRATION_FILE).read_text().splitlines():
         ids = np.array([json.loads(line)], np.int64)
         yield feeds(ids, np.ones_like(ids))

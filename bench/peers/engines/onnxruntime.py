@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..models import Model
 from .base import Engine
 from .onnx_model import feeds, path_in
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FLOAT = 1  # onnx.TensorProto.FLOAT
 
@@ -57,7 +59,7 @@ class OnnxRuntime(Engine):
         options.log_severity_level = 3
         path = str(directory / "model.onnx")
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.types = {port.name: np.int32 if "int32" in port.type else np.int64 for port in self.session.get_inputs()}
+        self.types = {port.name: "int32" if "int32" in port.type else "int64" for port in self.session.get_inputs()}
 
     def infer(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         inputs = feeds(ids, mask)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import collections
 import logging
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..models import Model
 from .base import Engine
 from .onnx_model import CALIBRATION_LENGTHS, calibration_feeds, feeds, path_in
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class OpenVino(Engine):

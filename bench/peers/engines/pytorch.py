@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..models import Model
 from .base import Engine
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class PyTorch(Engine):
