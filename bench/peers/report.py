@@ -6,6 +6,8 @@ from . import bars, engines, probe, tables
 from .bars import Bar
 from .results import Results
 
+MOSTLY_LARGE = 0.8  # of a file that is read into pages of 2 MB, MiniLM's 24 MB have 94 % in them, BERT-base's 112 99 %
+
 
 def markdown(results: Results) -> str:
     everything = bars.all_bars(results)
@@ -21,6 +23,7 @@ def markdown(results: Results) -> str:
         tables.tokenizers(results),
         tables.accuracy(results),
         tables.start_and_memory(results),
+        tables.conversions(results),
         tables.sizes(results),
         _bars_in_full(everything),
         _footnotes(results),
@@ -95,7 +98,7 @@ def _value(bar: Bar) -> str:
 def _required(bar: Bar) -> str:
     sign, number = ("≥", bar.at_least) if bar.at_least is not None else ("≤", bar.at_most)
     assert number is not None
-    return f"{sign} {100 * number:.0f} %" if bar.unit == "%" else f"{sign} {number:g} {bar.unit}"
+    return f"{sign} {100 * number:.0f} %" if bar.unit == "%" else f"{sign} {number:.3g} {bar.unit}"
 
 
 def _bars_in_full(everything: list[Bar]) -> str:
@@ -117,4 +120,23 @@ def _footnotes(results: Results) -> str:
                 f"- {engine} says that some operations still run with AVX-512 ({', '.join(escaped)}): its products are "
                 "held, the rest of it is not. On a processor with AVX2 alone it is no faster than here."
             )
-    return "## Notes\n\n" + "\n".join(lines)
+    return "## Notes\n\n" + "\n".join(lines + _pages_notes(results))
+
+
+def _pages_notes(results: Results) -> list[str]:
+    """Of octobert's models whose file did not lie in pages of 2 MB while they were timed."""
+    turns: dict[tuple[str, str], list[float]] = {}
+    for row in (*results.data["cells"], *results.data["texts"]):
+        for pages in row.get("pages", []):
+            share = pages.get("large", 0) / pages["resident"] if pages["resident"] else 1.0
+            turns.setdefault((row["model"], row["engine"]), []).append(share)
+    lines = []
+    for (model, engine), found in turns.items():
+        small = sum(share < MOSTLY_LARGE for share in found)
+        if small:
+            lines.append(
+                f"- **{model}, {engine}: in {small} of {len(found)} turns the model's file was not mostly in pages of "
+                f"2 MB (least: {100 * min(found):.0f} % of what was mapped).** Small pages make it slower, 1x16 most: "
+                'see "Pages of 2 MB" in docs/PERFORMANCE.md.'
+            )
+    return lines

@@ -26,8 +26,7 @@ def _ms(figure: Figure | None) -> str:
 def _with_spread(figure: Figure | None) -> str:
     if figure is None or "ms" not in figure:
         return _ms(figure)
-    around = max(figure["high_ms"] - figure["ms"], figure["ms"] - figure["low_ms"]) / figure["ms"]
-    return f"{_ms(figure)} ± {100 * around:.0f} %"
+    return f"{_ms(figure)} ± {100 * bars.spread(figure):.0f} %"
 
 
 def _percent(share: float | None) -> str:
@@ -91,10 +90,12 @@ def every_engine(results: Results, model: str) -> str:
         measured = results.rows("cells", model=model, threads=threads, hold="")
         for engine in dict.fromkeys(row["engine"] for row in measured):
             figures = [results.cell(model, threads, cell, engine) for cell in names]
-            rows.append([engine, engines.make(engine).kind, *map(_ms, figures)])
+            loads = results.rows("loads", model=model, threads=threads, hold="", engine=engine)
+            load = f"{loads[-1]['load_s']:.2f}" if loads else "-"
+            rows.append([engine, engines.make(engine).kind, load, *map(_ms, figures)])
         if rows:
             title = f"### {model}, {threads} thread{'s' if threads > 1 else ''}: every engine, ms"
-            parts.append(f"{title}\n\n" + table(["engine", "", *names], rows))
+            parts.append(f"{title}\n\n" + table(["engine", "", "load, s", *names], rows))
     return "\n\n".join(parts)
 
 
@@ -150,7 +151,10 @@ def tokenizers(results: Results) -> str:
         title = f"### {measured['texts']}: {measured['count']} texts, {measured['mb']:.2f} MB"
         head = ["tokenizer", "", "MB/s", "M tokens/s", "over HuggingFace, one text a call", "texts that differ"]
         parts.append(f"{title}\n\n" + table(head, rows))
-    intro = "The peers called from Python, octobert through its library. With offsets unless it says without."
+    intro = (
+        "The peers called from Python, octobert through its library. With offsets unless it says without. octobert has "
+        "no call for a batch of texts: one text a call, again and again, is what stands beside the others' batches."
+    )
     return f"## Tokenizers alone, one core\n\n{intro}\n\n" + "\n\n".join(parts) if parts else ""
 
 
@@ -179,15 +183,35 @@ def start_and_memory(results: Results) -> str:
             rows.append([row["model"], row["engine"], f"**failed: {row['error']}**", "", "", "", ""])
             continue
         memory = row["memory"]
-        opened = f"{row['open_ms']:.2f} ms" if "open_ms" in row else "-"
+        opened = f"{row['load_s']:.2f} s" if "load_s" in row else "-"
+        opened = f"{row['open_ms']:.2f} ms" if "open_ms" in row else opened
         held = [f"{memory[key]:.0f}" for key in ("resident", "anonymous", "peak")]
         first, shipped = f"{row['first_entity_s']:.3f}", f"{row['shipped_mb']:.1f}"
         rows.append([row["model"], row["engine"], first, opened, *held, shipped])
     if not rows:
         return ""
-    head = ["model", "engine", "to first entity, s", "open", "resident MB", "anonymous MB", "peak MB", "model file MB"]
-    intro = "16 tokens, one thread, files in the page cache; memory after a text of 128 tokens. Peers start Python too."
+    head = ["model", "engine", "to first entity, s", "load", "resident MB", "anonymous MB", "peak MB", "model file MB"]
+    intro = (
+        "16 tokens, one thread, files in the page cache; memory after a text of 128 tokens. Peers start Python too; "
+        "their load is the import and the model's, octobert's is the file that it opens."
+    )
     return f"## Start and memory\n\n{intro}\n\n" + table(head, rows)
+
+
+def conversions(results: Results) -> str:
+    rows = []
+    for row in results.data["conversions"]:
+        if "error" in row:
+            rows.append([row["model"], "", f"**failed: {row['error']}**", "", "", ""])
+            continue
+        for way, name in (("without_check", "the conversion alone"), ("with_check", "with the check (the default)")):
+            found = row[way]
+            seconds = f"{found['s']:.2f} ({found['low_s']:.2f} to {found['high_s']:.2f})"
+            sizes_mb = [f"{row[key]:.1f}" for key in ("largest_tensor_mb", "output_mb")]
+            rows.append([row["model"], name, seconds, f"{found['peak_mb']:.1f}", *sizes_mb])
+    head = ["model", "", "s", "peak MB", "largest tensor MB", "output MB"]
+    intro = "`octobert convert` to `dynamic`, all cores, the checkpoint in the page cache, the output on the disk."
+    return f"## Converter\n\n{intro}\n\n" + table(head, rows) if rows else ""
 
 
 def sizes(results: Results) -> str:

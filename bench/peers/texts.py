@@ -12,6 +12,7 @@ from .cells import Cutter
 SHARED = models.REPOSITORY.parent / "shared" / "data"
 MEASURED = models.REPOSITORY / "data" / "ner" / "E1.tsv"
 CALIBRATION = models.REPOSITORY / "data" / "ner" / "E2.tsv"
+MULTILINGUAL = "data/text"  # what the results call that set of texts
 STREAM_SENTENCES = 96
 # 27 and 16 word pieces, [CLS] and [SEP] included.
 SENTENCE_27 = (
@@ -83,4 +84,4 @@ def multilingual() -> tuple[str, list[str]]:
     strings = [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").split("\n") if line]
     one_line = [" ".join(text.replace("\0", " ").splitlines()) for text in strings if isinstance(text, str)]
     # A lone surrogate has no UTF-8: no tokenizer can be given it.
-    return "data/text", [text for text in one_line if text and text == text.encode("utf-8", "replace").decode("utf-8")]
+    return MULTILINGUAL, [text for text in one_line if text and text == text.encode("utf-8", "replace").decode("utf-8")]
