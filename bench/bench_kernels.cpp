@@ -4,18 +4,17 @@
 //   bench_kernels --benchmark_filter=avx512_vnni/encoder_products
 //
 // Products report GMAC/s and their share of the peak, which is measured first, from registers alone. The matrices are
-// BERT-base's; encoder_products are the four products of 12 layers one after the other, epilogue included, with 85 MB
-// of weights that no L2 holds. onednn/gemm_s8 is oneDNN's exact integer product (no scales, no activation) where that
-// library is installed.
+// BERT-base's; encoder_products are the four products of 12 layers one after the other, epilogue included (GELU in
+// FFN1, but for "plain": scales, bias and floats only), with 85 MB of weights that no L2 holds. onednn/gemm_s8 is
+// oneDNN's exact integer product (no scales, no activation) where that library is installed.
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <cstring>
-#include <random>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "apps/peak.h"
+#include "bench/kernel_inputs.h"
 #include "engine/aligned_buffer.h"
 #include "kernels/dispatch.h"
 #include "kernels/kernels.h"
@@ -32,128 +31,10 @@ extern const KernelTable kAvxVnniEvexTable;  // tests and benches only: CMakeLis
 namespace {
 
 using namespace octobert;
+using namespace octobert::bench;
 
-constexpr int kHidden = 768, kIntermediate = 3072, kHeadDim = 64, kLayers = 12, kGroup = 32;
+constexpr int kGroup = 32;
 constexpr double kPeakSeconds = 0.1;
-
-std::minstd_rand random_bits(1);
-
-// Aligned as the kernels want it.
-template <class T>
-class Array {
- public:
-  explicit Array(size_t count) : bytes_(count * sizeof(T) + 64), count_(count) {
-    std::memset(bytes_.data(), 0, bytes_.size());
-  }
-  T* data() { return reinterpret_cast<T*>(bytes_.data()); }
-  size_t size() const { return count_; }
-  Array& fill(float low, float high) {
-    std::uniform_real_distribution<float> value(low, high);
-    for (size_t i = 0; i < count_; ++i) data()[i] = static_cast<T>(value(random_bits));
-    return *this;
-  }
-
- private:
-  AlignedBuffer bytes_;
-  size_t count_;
-};
-
-struct Product {
-  int n, k;
-  Activation activation;
-  bool floats;
-  Array<int8_t> s8;
-  Array<float> f32, scale, bias;
-  Array<int32_t> sum;  // zeros: what it holds does not change the speed
-
-  Product(int outputs, int inputs, Activation act, bool in_floats)
-      : n(outputs),
-        k(inputs),
-        activation(act),
-        floats(in_floats),
-        s8(in_floats ? 0 : packed_s8_bytes(size(n), size(k))),
-        f32(in_floats ? packed_f32_floats(size(n), size(k)) : 0),
-        scale(padded_outputs(size(n))),
-        bias(padded_outputs(size(n))),
-        sum(padded_outputs(size(n))) {
-    s8.fill(-127, 127);
-    f32.fill(-1, 1);
-    scale.fill(1e-5f, 2e-5f);
-  }
-  static size_t size(int x) { return static_cast<size_t>(x); }
-};
-
-struct Rows {
-  int m;
-  Array<uint8_t> q;
-  Array<float> f32, scale, out;
-  Array<uint32_t> maxima;
-  Array<char> splits;
-  bool split = false;
-
-  explicit Rows(int rows)
-      : m(rows),
-        q(Product::size(rows) * kIntermediate),
-        f32(Product::size(rows) * kIntermediate),
-        scale(Product::size(rows)),
-        out(Product::size(rows) * (kIntermediate + kPanelWidth)),
-        maxima(Product::size(rows) * kPanelWidth),
-        splits(Product::size(rows) * split_row_bytes(kIntermediate)) {
-    f32.fill(-1, 1);
-    scale.fill(0.01f, 0.02f);
-  }
-  // Of normally distributed activations (the largest of 1000 is about 3.3 deviations), as products of `inputs` inputs
-  // read them. Split once, outside of what is timed: a second time would find nothing to do. It is 1 to 9 % of a
-  // product, the more the fewer its outputs.
-  Rows& quantized(const KernelTable& table, int inputs) {
-    std::normal_distribution<float> value(0, 127 / 3.3f);
-    for (size_t i = 0; i < q.size(); ++i) {
-      const int x = static_cast<int>(std::clamp(value(random_bits), -127.0f, 127.0f));
-      q.data()[i] = static_cast<uint8_t>(x + table.activation_offset);
-    }
-    split = table.split_rows != nullptr && table.split_rows({.a = q.data(),
-                                                             .lda = activation_stride(Product::size(inputs)),
-                                                             .splits = splits.data(),
-                                                             .m = m,
-                                                             .k = inputs});
-    return *this;
-  }
-};
-
-// `next` is what runs after it.
-void run_product(const KernelTable& table, Product& p, Product& next, Rows& rows) {
-  if (p.floats) {
-    return table.gemm_f32({.a = rows.f32.data(),
-                           .lda = kIntermediate,
-                           .b = p.f32.data(),
-                           .b_scale = nullptr,
-                           .bias = p.bias.data(),
-                           .dst = rows.out.data(),
-                           .ldd = kIntermediate + kPanelWidth,
-                           .m = rows.m,
-                           .k = p.k,
-                           .panel_begin = 0,
-                           .panel_end = static_cast<int>(panel_count(Product::size(p.n))),
-                           .activation = p.activation});
-  }
-  table.gemm_s8({.a = rows.q.data(),
-                 .lda = activation_stride(Product::size(p.k)),
-                 .a_scale = rows.scale.data(),
-                 .b = p.s8.data(),
-                 .b_scale = p.scale.data(),
-                 .b_sum = p.sum.data(),
-                 .bias = p.bias.data(),
-                 .dst = rows.out.data(),
-                 .ldd = kIntermediate + kPanelWidth,
-                 .row_max_bits = p.activation == Activation::kNone ? nullptr : rows.maxima.data(),
-                 .m = rows.m,
-                 .k = p.k,
-                 .panel_begin = 0,
-                 .panel_end = static_cast<int>(panel_count(Product::size(p.n))),
-                 .activation = p.activation,
-                 .splits = rows.split ? rows.splits.data() : nullptr,
-                 .after = {next.s8.data(), packed_s8_panel_bytes(Product::size(next.k))}});
-}
 
 void report(benchmark::State& state, double macs, double peak) {
   const double total = macs * static_cast<double>(state.iterations()) / 1e9;
@@ -161,47 +42,94 @@ void report(benchmark::State& state, double macs, double peak) {
   if (peak > 0) state.counters["%peak"] = benchmark::Counter(100 * total / peak, benchmark::Counter::kIsRate);
 }
 
-double peak_of(const KernelTable& table, bool floats) {
-  const bench::PeakLoop* loop = bench::peak_loop_of(table, floats);
-  return loop == nullptr ? 0 : bench::measure_peak(*loop, kPeakSeconds);
+// GMAC/s from registers alone; 0: not known.
+struct Peaks {
+  double integers = 0, floats = 0;
+  double of(Numbers numbers) const { return numbers == Numbers::kFloat ? floats : integers; }
+};
+
+Peaks measure_peaks(const KernelTable& table) {
+  const auto measure = [&](bool floats, const char* type) {
+    const PeakLoop* loop = peak_loop_of(table, floats);
+    if (loop == nullptr) return 0.0;
+    const double peak = measure_peak(*loop, kPeakSeconds);
+    benchmark::AddCustomContext(std::string(table.name) + " peak " + type + ", GMAC/s", std::to_string(peak));
+    return peak;
+  };
+  return {measure(false, "int8"), measure(true, "float")};
 }
 
-void encoder_products(benchmark::State& state, const KernelTable& table, int m, bool floats, double peak) {
+template <class Body>
+void untimed(benchmark::State& state, const Body& body) {
+  state.PauseTiming();
+  body();
+  state.ResumeTiming();
+}
+
+// As the engine does them: rows that the table wants to have taken apart are, before each product, and that counts.
+// What brings them together again does not.
+void encoder_products(benchmark::State& state, const KernelTable& table, int m, Numbers numbers, Activation ffn1,
+                      double peak) {
   std::vector<Product> products;
   double macs = 0;
   for (int layer = 0; layer < kLayers; ++layer) {
-    products.emplace_back(3 * kHidden, kHidden, Activation::kNone, floats);
-    products.emplace_back(kHidden, kHidden, Activation::kNone, floats);
-    products.emplace_back(kIntermediate, kHidden, Activation::kGelu, floats);
-    products.emplace_back(kHidden, kIntermediate, Activation::kNone, floats);
+    products.emplace_back(3 * kHidden, kHidden, Activation::kNone, numbers);
+    products.emplace_back(kHidden, kHidden, Activation::kNone, numbers);
+    products.emplace_back(kIntermediate, kHidden, ffn1, numbers);
+    products.emplace_back(kHidden, kIntermediate, Activation::kNone, numbers);
   }
   for (const Product& p : products) macs += static_cast<double>(p.n) * p.k * m;
   Rows narrow(m), wide(m);
-  narrow.quantized(table, kHidden);
-  wide.quantized(table, kIntermediate);
+  narrow.quantize(table);
+  wide.quantize(table);
   for (auto _ : state) {
     for (size_t i = 0; i < products.size(); ++i) {
       Product& p = products[i];
-      run_product(table, p, products[(i + 1) % products.size()], p.k == kHidden ? narrow : wide);
+      Rows& rows = p.k == kHidden ? narrow : wide;
+      if (numbers != Numbers::kFloat) rows.split(table, p.k);
+      run_product(table, p, products[(i + 1) % products.size()], rows);
+      if (rows.splits() != nullptr) untimed(state, [&] { rows.join(table, p.k); });
     }
   }
   report(state, macs, peak);
 }
 
-void product(benchmark::State& state, const KernelTable& table, int m, int n, int k, Activation activation, bool floats,
-             double peak) {
-  Product p(n, k, activation, floats);
+// The kernel alone, over and over: its rows were taken apart before.
+void product(benchmark::State& state, const KernelTable& table, int m, int n, int k, Activation activation,
+             Numbers numbers, double peak) {
+  Product p(n, k, activation, numbers);
   Rows rows(m);
-  rows.quantized(table, k);
+  rows.quantize(table);
+  rows.split(table, k);
   for (auto _ : state) run_product(table, p, p, rows);
   report(state, static_cast<double>(n) * k * m, peak);
+}
+
+void split_rows(benchmark::State& state, const KernelTable& table, int m, int k) {
+  Rows rows(m);
+  rows.quantize(table);
+  for (auto _ : state) {
+    rows.split(table, k);
+    untimed(state, [&] { rows.join(table, k); });
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * m * k);
+}
+
+void join_rows(benchmark::State& state, const KernelTable& table, int m, int k) {
+  Rows rows(m);
+  rows.quantize(table);
+  for (auto _ : state) {
+    untimed(state, [&] { rows.split(table, k); });
+    rows.join(table, k);
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * m * k);
 }
 
 // One head; the share counts the useful multiply-accumulates, softmax and packing are the rest.
 void report_attention(benchmark::State& state, int s, double peak) { report(state, 2.0 * s * s * kHeadDim, peak); }
 
 void attention(benchmark::State& state, const KernelTable& table, int s, bool floats, double peak) {
-  const size_t tokens = Product::size(s);
+  const size_t tokens = as_size(s);
   Array<float> qkv(tokens * 3 * kHeadDim), out(tokens * kHeadDim);
   qkv.fill(-2, 2);
   AlignedBuffer memory(attention_scratch_bytes(tokens, kHeadDim));
@@ -221,7 +149,7 @@ void attention(benchmark::State& state, const KernelTable& table, int s, bool fl
 }
 
 void attention_static(benchmark::State& state, const KernelTable& table, int s, double peak) {
-  const size_t tokens = Product::size(s);
+  const size_t tokens = as_size(s);
   Array<uint8_t> qkv(tokens * 3 * kHeadDim), out(tokens * kHeadDim);
   Array<float> v_scale(kHeadDim), inv(kHeadDim);
   qkv.fill(1, 255);
@@ -250,7 +178,7 @@ void attention_static(benchmark::State& state, const KernelTable& table, int s, 
 
 void layer_norm(benchmark::State& state, const KernelTable& table, int m) {
   Rows rows(m);
-  Array<float> residual(Product::size(m) * kHidden), gamma(kHidden), beta(kHidden), y(Product::size(m) * kHidden);
+  Array<float> residual(as_size(m) * kHidden), gamma(kHidden), beta(kHidden), y(as_size(m) * kHidden);
   residual.fill(-1, 1);
   gamma.fill(-1, 1);
   for (auto _ : state) {
@@ -338,41 +266,27 @@ void unpack_panel(benchmark::State& state, const KernelTable& table, Stored weig
 }
 
 #ifdef OCTOBERT_HAVE_ONEDNN
-// Against a plain sum of the same product, so that what is timed is known to be the same thing.
-bool is_exact(const bench::OneDnnProduct& product, int rows, int outputs, int inputs, const uint8_t* a,
-              const int8_t* w) {
-  const auto sums = product.result();
-  for (int m = 0; m < rows; m += 17) {
-    for (int n = 0; n < outputs; n += 13) {
-      int32_t sum = 0;
-      for (int k = 0; k < inputs; ++k) sum += a[m * inputs + k] * w[n * inputs + k];
-      if (sums[Product::size(m * outputs + n)] != sum) return false;
-    }
-  }
-  return true;
-}
-
-void onednn(benchmark::State& state, int m, int n, int k) {
-  Array<uint8_t> a(Product::size(m * k));
-  Array<int8_t> w(Product::size(n * k));
+void onednn(benchmark::State& state, int m, int n, int k, double peak) {
+  Array<uint8_t> a(as_size(m * k));
+  Array<int8_t> w(as_size(n * k));
   a.fill(1, 255);
   w.fill(-127, 127);
-  bench::OneDnnProduct product(m, n, k, {a.data(), a.size()}, {w.data(), w.size()});
+  OneDnnProduct product(m, n, k, {a.data(), a.size()}, {w.data(), w.size()});
   product.run();
-  if (!is_exact(product, m, n, k, a.data(), w.data())) {
+  if (!product.is_exact({a.data(), a.size()}, {w.data(), w.size()})) {
     return state.SkipWithError("oneDNN's sums differ from the product's");
   }
   for (auto _ : state) product.run();
-  report(state, static_cast<double>(n) * k * m, 0);
+  report(state, static_cast<double>(n) * k * m, peak);
 }
 
-void add_onednn() {
-  const auto add = [](const char* name, int m, int n, int k) {
+void add_onednn(double peak) {
+  const auto add = [peak](const char* name, int m, int n, int k) {
     benchmark::RegisterBenchmark(("onednn/gemm_s8/" + std::string(name) + "/" + std::to_string(m)).c_str(),
-                                 [m, n, k](benchmark::State& s) { onednn(s, m, n, k); })
+                                 [m, n, k, peak](benchmark::State& s) { onednn(s, m, n, k, peak); })
         ->Unit(benchmark::kMicrosecond);
   };
-  for (const int m : {16, 128}) {
+  for (const int m : {16, 64, 128}) {
     add("qkv", m, 3 * kHidden, kHidden);
     add("ffn1", m, kIntermediate, kHidden);
     add("ffn2", m, kHidden, kIntermediate);
@@ -380,46 +294,64 @@ void add_onednn() {
 }
 #endif
 
-void add_all(const KernelTable& t) {
-  const double integers = peak_of(t, false), floats = peak_of(t, true);
-  if (integers > 0) benchmark::AddCustomContext(std::string(t.name) + " peak int8, GMAC/s", std::to_string(integers));
-  if (floats > 0) benchmark::AddCustomContext(std::string(t.name) + " peak float, GMAC/s", std::to_string(floats));
-  const auto add = [&t](const std::string& name, auto body) {
-    benchmark::RegisterBenchmark((std::string(t.name) + "/" + name).c_str(), body)->Unit(benchmark::kMicrosecond);
-  };
-  for (const bool f : {false, true}) {
-    const double peak = f ? floats : integers;
-    const std::string type = f ? "f32" : "s8";
+void add(const KernelTable& table, const std::string& name, const std::function<void(benchmark::State&)>& body) {
+  benchmark::RegisterBenchmark((table.name + ("/" + name)).c_str(), body)->Unit(benchmark::kMicrosecond);
+}
+
+void add_products(const KernelTable& t, const Peaks& peaks) {
+  const auto encoder = [&t, &peaks](const std::string& name, Numbers numbers, Activation ffn1) {
     for (const int m : {16, 64, 128, 512}) {
-      add("encoder_products_" + type + "/" + std::to_string(m),
-          [&t, m, f, peak](benchmark::State& s) { encoder_products(s, t, m, f, peak); });
+      add(t, name + "/" + std::to_string(m),
+          [=, &t, peak = peaks.of(numbers)](benchmark::State& s) { encoder_products(s, t, m, numbers, ffn1, peak); });
     }
+  };
+  const auto one = [&t, &peaks](const std::string& name, Numbers numbers, int n, int k, Activation activation) {
     for (const int m : {16, 128}) {
-      const auto one = [&](const char* name, int n, int k, Activation act) {
-        add("gemm_" + type + "/" + name + "/" + std::to_string(m),
-            [&t, m, n, k, act, f, peak](benchmark::State& s) { product(s, t, m, n, k, act, f, peak); });
-      };
-      one("qkv", 3 * kHidden, kHidden, Activation::kNone);
-      one("ffn1_gelu", kIntermediate, kHidden, Activation::kGelu);
-      one("ffn2", kHidden, kIntermediate, Activation::kNone);
+      add(t, name + "/" + std::to_string(m), [=, &t, peak = peaks.of(numbers)](benchmark::State& s) {
+        product(s, t, m, n, k, activation, numbers, peak);
+      });
     }
-    for (const int s : {16, 128, 512}) {
-      add("attention_" + type + "/" + std::to_string(s),
-          [&t, s, f, peak](benchmark::State& state) { attention(state, t, s, f, peak); });
-    }
-  }
+  };
+  encoder("encoder_products_s8", Numbers::kDynamic, Activation::kGelu);
+  encoder("encoder_products_s8_plain", Numbers::kDynamic, Activation::kNone);
+  encoder("encoder_products_f32", Numbers::kFloat, Activation::kGelu);
+  one("gemm_s8/qkv", Numbers::kDynamic, 3 * kHidden, kHidden, Activation::kNone);
+  one("gemm_s8/ffn1", Numbers::kDynamic, kIntermediate, kHidden, Activation::kNone);
+  one("gemm_s8/ffn1_gelu", Numbers::kDynamic, kIntermediate, kHidden, Activation::kGelu);
+  one("gemm_s8/ffn2", Numbers::kDynamic, kHidden, kIntermediate, Activation::kNone);
+  one("gemm_s8_static/qkv", Numbers::kStatic, 3 * kHidden, kHidden, Activation::kNone);
+  one("gemm_s8_static/ffn1_gelu", Numbers::kStatic, kIntermediate, kHidden, Activation::kGelu);
+  one("gemm_f32/qkv", Numbers::kFloat, 3 * kHidden, kHidden, Activation::kNone);
+  one("gemm_f32/ffn1_gelu", Numbers::kFloat, kIntermediate, kHidden, Activation::kGelu);
+  one("gemm_f32/ffn2", Numbers::kFloat, kHidden, kIntermediate, Activation::kNone);
+}
+
+void add_attention(const KernelTable& t, const Peaks& peaks) {
   for (const int s : {16, 128, 512}) {
-    add("attention_static/" + std::to_string(s),
-        [&t, s, integers](benchmark::State& state) { attention_static(state, t, s, integers); });
+    const std::string size = "/" + std::to_string(s);
+    add(t, "attention_s8" + size, [=, &t](benchmark::State& state) { attention(state, t, s, false, peaks.integers); });
+    add(t, "attention_f32" + size, [=, &t](benchmark::State& state) { attention(state, t, s, true, peaks.floats); });
+    add(t, "attention_static" + size,
+        [=, &t](benchmark::State& state) { attention_static(state, t, s, peaks.integers); });
   }
-  add("layer_norm/128", [&t](benchmark::State& s) { layer_norm(s, t, 128); });
-  add("quantize_rows/128", [&t](benchmark::State& s) { quantize_rows(s, t, 128); });
-  add("quantize_static/128", [&t](benchmark::State& s) { quantize_static(s, t, 128); });
-  add("gelu", [&t](benchmark::State& s) { activate(s, t, Activation::kGelu); });
-  add("gelu_tanh", [&t](benchmark::State& s) { activate(s, t, Activation::kGeluTanh); });
-  add("unpack_panel", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kInt8); });
-  add("unpack_panel_s4", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kInt4); });
-  add("unpack_panel_codebook", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kCodebook); });
+}
+
+void add_rows(const KernelTable& t) {
+  if (t.split_rows != nullptr) {
+    for (const int k : {kHidden, kIntermediate}) {
+      const std::string size = "/128x" + std::to_string(k);
+      add(t, "split_rows" + size, [=, &t](benchmark::State& s) { split_rows(s, t, 128, k); });
+      add(t, "join_rows" + size, [=, &t](benchmark::State& s) { join_rows(s, t, 128, k); });
+    }
+  }
+  add(t, "layer_norm/128", [&t](benchmark::State& s) { layer_norm(s, t, 128); });
+  add(t, "quantize_rows/128", [&t](benchmark::State& s) { quantize_rows(s, t, 128); });
+  add(t, "quantize_static/128", [&t](benchmark::State& s) { quantize_static(s, t, 128); });
+  add(t, "gelu", [&t](benchmark::State& s) { activate(s, t, Activation::kGelu); });
+  add(t, "gelu_tanh", [&t](benchmark::State& s) { activate(s, t, Activation::kGeluTanh); });
+  add(t, "unpack_panel", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kInt8); });
+  add(t, "unpack_panel_s4", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kInt4); });
+  add(t, "unpack_panel_codebook", [&t](benchmark::State& s) { unpack_panel(s, t, Stored::kCodebook); });
 }
 
 }  // namespace
@@ -427,14 +359,21 @@ void add_all(const KernelTable& t) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  for (const KernelTable* table : compiled_tables()) {
-    if (is_available(*table, detect_cpu_features()) && table->isa != Isa::kScalar) add_all(*table);
-  }
+  std::vector<const KernelTable*> tables(compiled_tables().begin(), compiled_tables().end());
 #if defined(__x86_64__)
-  if (is_available(kAvxVnniEvexTable, detect_cpu_features())) add_all(kAvxVnniEvexTable);
+  tables.push_back(&kAvxVnniEvexTable);
 #endif
+  [[maybe_unused]] double onednn_peak = 0;  // it uses what it finds: AVX-512 VNNI where that is there
+  for (const KernelTable* table : tables) {
+    if (table->isa == Isa::kScalar || !is_available(*table, detect_cpu_features())) continue;
+    const Peaks peaks = measure_peaks(*table);
+    if (table->isa == Isa::kAvx512Vnni) onednn_peak = peaks.integers;
+    add_products(*table, peaks);
+    add_attention(*table, peaks);
+    add_rows(*table);
+  }
 #ifdef OCTOBERT_HAVE_ONEDNN
-  add_onednn();
+  add_onednn(onednn_peak);
 #endif
-  benchmark::RunSpecifiedBenchmarks();
+  return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
 }
