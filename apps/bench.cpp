@@ -29,7 +29,8 @@ struct BenchOptions {
 struct Case {
   std::string name;
   std::vector<BenchCall> calls;
-  std::vector<double> milliseconds;  // one a repetition
+  std::vector<double> milliseconds = {};  // one a repetition
+  double spent = 0;                       // their sum
 };
 
 constexpr size_t kWarmUps = 2;
@@ -61,7 +62,7 @@ Case make_shape(const std::string& shape, const ModelInfo& info) {
     }
     call.offsets.push_back(static_cast<int32_t>(call.ids.size()));
   }
-  return {shape, {call}, {}};
+  return {shape, {call}};
 }
 
 std::vector<Case> make_shapes(std::string_view list, const ModelInfo& info) {
@@ -77,7 +78,7 @@ std::vector<Case> make_shapes(std::string_view list, const ModelInfo& info) {
 
 // Each line of the file is one call: an array of arrays of ids.
 Case read_ids(const std::string& path, const ModelInfo& info) {
-  Case out{path, {}, {}};
+  Case out{path, {}};
   LineReader lines(path);
   for (std::string line; lines.next(line, /*wait=*/true) == LineReader::Status::kLine;) {
     if (line.find_first_not_of(" \t") == line.npos) continue;
@@ -108,20 +109,6 @@ size_t token_count(const Case& what) {
   return tokens;
 }
 
-// Multiply-accumulates of the matrix products, attention's two included: the useful work, as the peers' tables count
-// it. Per layer and token 4 D^2 (query, key, value, output) + 2 D F, and 2 S^2 D for a text of S tokens.
-double multiply_accumulates(const Case& what, const ModelInfo& info) {
-  const double d = info.hidden_size, f = info.intermediate_size, layers = info.layer_count;
-  double sum = 0;
-  for (const BenchCall& call : what.calls) {
-    for (size_t i = 1; i < call.offsets.size(); ++i) {
-      const double s = call.offsets[i] - call.offsets[i - 1];
-      sum += layers * (s * (4 * d * d + 2 * d * f) + 2 * s * s * d) + s * d * info.label_count;
-    }
-  }
-  return sum;
-}
-
 class Bench {
  public:
   Bench(const Engine& engine, std::vector<Case> cases) : engine_(engine), cases_(std::move(cases)) {
@@ -142,10 +129,9 @@ class Bench {
     for (bool busy = true; busy;) {
       busy = false;
       for (Case& what : cases_) {
-        double spent = 0;
-        for (const double ms : what.milliseconds) spent += ms;
-        if (spent >= 1e3 * seconds && what.milliseconds.size() >= kLeastRepetitions) continue;
+        if (what.spent >= 1e3 * seconds && what.milliseconds.size() >= kLeastRepetitions) continue;
         what.milliseconds.push_back(repeat(what));
+        what.spent += what.milliseconds.back();
         busy = true;
       }
     }
@@ -189,7 +175,7 @@ nlohmann::ordered_json result_of(const Case& what, const BenchOptions& options, 
           {"p90_ms", quantile(what.milliseconds, 0.9)},
           {"p99_ms", quantile(what.milliseconds, 0.99)},
           {"tokens_per_s", static_cast<double>(tokens) / median * 1e3},
-          {"gmac_per_s", multiply_accumulates(what, engine.info()) / median * 1e-6}};
+          {"gmac_per_s", multiply_accumulates(engine, what.calls) / median * 1e-6}};
 }
 
 int run_bench(const BenchOptions& options) {
@@ -238,8 +224,9 @@ median_ms, min_ms, p90_ms, p99_ms (of a repetition), tokens_per_s and gmac_per_s
 the encoder's matrix products, attention included), and what was measured.
 
 --profile adds, for each shape, the time by operation and layer, and what share of the processor's peak each product
-reaches; the peak (multiply-accumulates from registers alone) is measured between repetitions. With --json one object
-an operation.
+reaches; the peak (multiply-accumulates from registers alone) is measured between repetitions. "all" is the time of the
+whole call, of all threads; "between steps" is what of it no operation has: threads that wait or are woken, checks.
+With --json one object an operation and layer, and one of "all".
 
 Exit status: 0; 1 if a file has a fault or the model does not take the shape; 2 for a wrong command line.)";
 

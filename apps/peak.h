@@ -1,7 +1,7 @@
 // How much arithmetic a core can do from registers alone: the ceilings that kernels and engines are set against.
 // A multiply-accumulate of 8-bit numbers, or of floats, counts as one.
-#ifndef OCTOBERT_BENCH_PEAK_H_
-#define OCTOBERT_BENCH_PEAK_H_
+#ifndef OCTOBERT_APPS_PEAK_H_
+#define OCTOBERT_APPS_PEAK_H_
 
 #include <cstdint>
 #include <span>
@@ -46,4 +46,4 @@ class PeakTurns {
 
 }  // namespace octobert::bench
 
-#endif  // OCTOBERT_BENCH_PEAK_H_
+#endif  // OCTOBERT_APPS_PEAK_H_
