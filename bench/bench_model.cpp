@@ -1,5 +1,5 @@
-// The whole model, ids to logits, warm: the bundled checkpoint in every scheme, or packed files of one's own. "callers"
-// are threads that share an engine of one thread: do they fight?
+// Callers that share an engine of one thread, each in a thread of its own: do they fight? Ids to logits, warm; the
+// bundled checkpoint in several schemes, or packed files of one's own. (One caller at a time: `octobert bench`.)
 //   bench_model [M.octo ...] [--benchmark_...]
 #include <benchmark/benchmark.h>
 
@@ -26,7 +26,7 @@ constexpr Shape kShapes[] = {{1, 16}, {1, 128}, {1, 512}, {8, 128}};
 struct Model {
   std::string name;
   std::vector<std::byte> bytes;  // what the engine views, if it was converted here
-  Engine engine, single;         // all cores; one thread
+  Engine engine;
 };
 
 constexpr int kMostCallers = 2;
@@ -54,28 +54,23 @@ void add_bundled(std::list<Model>& models) {
     options.scheme = scheme;
     options.check = false;
     std::vector<std::byte> bytes = octobert::converter::convert_to_memory(checkpoint, options);
-    Engine engine = Engine::open_memory(bytes);  // views the vector's memory, which moving keeps
-    Engine single = Engine::open_memory(bytes, one_thread());
-    models.push_back({std::string("minilm-ner/") + scheme, std::move(bytes), std::move(engine), std::move(single)});
+    Engine engine = Engine::open_memory(bytes, one_thread());  // views the vector's memory, which moving keeps
+    models.push_back({std::string("minilm-ner/") + scheme, std::move(bytes), std::move(engine)});
   }
 }
 
 void run(const std::vector<std::string>& files) {
   std::list<Model> models;
   for (const std::string& file : files) {
-    models.push_back(
-        {std::filesystem::path(file).stem().string(), {}, Engine::open(file), Engine::open(file, one_thread())});
+    models.push_back({std::filesystem::path(file).stem().string(), {}, Engine::open(file, one_thread())});
   }
   if (files.empty()) add_bundled(models);
   for (const Model& model : models) {
     for (const Shape& shape : kShapes) {
       if (shape.tokens > model.engine.info().max_positions) continue;
-      const std::string name = model.name + "/" + std::to_string(shape.texts) + "x" + std::to_string(shape.tokens);
+      const std::string name =
+          model.name + "/" + std::to_string(shape.texts) + "x" + std::to_string(shape.tokens) + "/callers";
       benchmark::RegisterBenchmark(name.c_str(), [&](benchmark::State& state) { forward(state, model.engine, shape); })
-          ->Unit(benchmark::kMillisecond)
-          ->UseRealTime();
-      benchmark::RegisterBenchmark((name + "/callers").c_str(),
-                                   [&](benchmark::State& state) { forward(state, model.single, shape); })
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime()
           ->ThreadRange(1, kMostCallers);

@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -81,10 +82,15 @@ void add(std::vector<Set>& sets, const std::string& name, const fs::path& tokeni
 }  // namespace
 
 int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
   fs::path shared;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
-    if (argument.starts_with("--shared=")) shared = argument.substr(9);
+    if (!argument.starts_with("--shared=")) {
+      std::fprintf(stderr, "bench_tokenizer: unknown argument \"%s\"\n", argv[i]);
+      return 2;
+    }
+    shared = argument.substr(9);
   }
   const fs::path bundled = kRoot / "models" / "minilm-ner";
   std::vector<Set> sets;
@@ -107,7 +113,6 @@ int main(int argc, char** argv) {
       open_frozen(state, set.tokenizer.bytes);
     })->Unit(benchmark::kMicrosecond);
   }
-  benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }
