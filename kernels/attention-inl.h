@@ -45,6 +45,18 @@ inline void attention_product(int rows, const void* a, size_t lda, const void* b
 
 // 32-bit words [rows][words] to [words][16], the order of a panel; rows <= 16.
 inline void transpose_words(const char* src, size_t src_stride, int rows, int words, char* dst) {
+  if (rows == kPanelWidth) {
+    for (; words >= 4; words -= 4, src += 16, dst += 4 * 64) {
+      // Row 4 l + i in quad l of x_i, so that the words of a column come out in order.
+      const auto rows_from = [=](size_t i) { return Vec::load_quads(src + i * src_stride, 4 * src_stride); };
+      I x0 = rows_from(0), x1 = rows_from(1), x2 = rows_from(2), x3 = rows_from(3);
+      Vec::transpose_quads(x0, x1, x2, x3);
+      Vec::store_i(dst, x0);
+      Vec::store_i(dst + 64, x1);
+      Vec::store_i(dst + 128, x2);
+      Vec::store_i(dst + 192, x3);
+    }
+  }
   for (int r = 0; r < rows; ++r) {
     const char* from = src + static_cast<size_t>(r) * src_stride;
     char* to = dst + r * 4;
@@ -169,21 +181,15 @@ inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
   bool broken = false;
   for (int panel = 0; panel < a.k_panel_count; ++panel) {
     char* dst = reinterpret_cast<char*>(a.k_panels) + static_cast<size_t>(panel) * a.k_panel_bytes;
-    float* scale = a.k_scale + panel * kPanelWidth;
     const int tokens = g.s - panel * kPanelWidth < kPanelWidth ? g.s - panel * kPanelWidth : kPanelWidth;
-    if (tokens < kPanelWidth) {
-      memset(dst, 0, a.k_panel_bytes);
-      Vec::store(scale, Vec::set(nan_value()));
-    }
-    for (int t = 0; t < tokens; ++t) {
-      const float* x = g.k + static_cast<size_t>(panel * kPanelWidth + t) * g.ld;
-      prefetch_rows(g, panel * kPanelWidth + t);
-      const QuantScale s = quant_scale(absmax_bits(Plain{x}, g.head_dim));
-      quantize_row_as<0>(Plain{x}, g.head_dim, s.inverse, a.q);
-      transpose_words(reinterpret_cast<const char*>(a.q), 0, 1, a.k_steps, dst + t * 4);
-      scale[t] = s.scale;
-      broken = broken || s.scale != s.scale;
-    }
+    if (tokens < kPanelWidth) memset(a.q, 0, kPanelWidth * a.q_stride);
+    const float* rows = g.k + static_cast<size_t>(panel * kPanelWidth) * g.ld;
+    const auto ahead = [&](int t) { prefetch_rows(g, panel * kPanelWidth + t); };
+    const F scales = Vec::first(quantize_head_rows<0>(rows, g.ld, tokens, g.head_dim, a.q, a.q_stride, ahead), tokens,
+                                Vec::set(nan_value()));
+    Vec::store(a.k_scale + panel * kPanelWidth, scales);
+    broken = broken || Vec::fold_max_i(Vec::abs_bits(Vec::first(scales, tokens, Vec::zero()))) > kInfBits;
+    transpose_words(reinterpret_cast<const char*>(a.q), a.q_stride, kPanelWidth, a.k_steps, dst);
     int32_t* start = a.k_start + panel * kPanelWidth;
     if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, start);
     start_panel<Op>(dst, a.k_steps, start, start);
@@ -191,7 +197,22 @@ inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
   return broken;
 }
 
-// quant_scale for 16 columns at once; `keep` is 0 where all q are 0.
+// Lane r: the lanes of x[r] put together by `both`, whose order must not matter; lanes from `rows` on anything. Of 16
+// rows at once: each by itself is a chain of shuffles. x is used up.
+template <class Both>
+inline I fold_rows(I (&x)[kWidth], int rows, const Both& both) {
+  alignas(64) char parts[kWidth / 4][64] = {};  // [four rows]: 16 lanes, quad l of them from quad l of each row
+  for (int r = rows; r % 4 != 0; ++r) x[r] = Vec::zero_i();
+  for (int four = 0; four * 4 < rows; ++four) {
+    I* row = x + four * 4;
+    Vec::transpose_quads(row[0], row[1], row[2], row[3]);
+    Vec::store_i(parts[four], both(both(row[0], row[1]), both(row[2], row[3])));
+  }
+  const auto quads = [&](int l) { return Vec::load_quads(parts[0] + l * 16, 64); };
+  return both(both(quads(0), quads(1)), both(quads(2), quads(3)));
+}
+
+// quant_scale for 16 rows or columns at once; `keep` is 0 where all q are 0.
 struct QuantScales {
   F inverse, scale;
   I keep;
@@ -208,6 +229,26 @@ inline QuantScales quant_scales(I absmax_bits) {
   scale = Vec::or_i(scale, Vec::and_i(tiny, Vec::as_int(Vec::set(1.0f))));
   scale = Vec::or_i(scale, Vec::and_i(Vec::sub_i(all, finite), Vec::as_int(Vec::set(nan_value()))));
   return {Vec::div(limit, a), Vec::as_float(scale), keep};
+}
+
+// Rows of a head, up to 16, `ld` floats apart, to bytes q + kOffset; returns their scales in as many lanes. before(r)
+// is called for each row first.
+template <int32_t kOffset, class Before>
+inline F quantize_head_rows(const float* x, size_t ld, int rows, int head_dim, uint8_t* q, size_t q_stride,
+                            const Before& before) {
+  I largest[kWidth];
+  for (int r = 0; r < rows; ++r) {
+    before(r);
+    largest[r] = absmax_lanes(Plain{x + static_cast<size_t>(r) * ld}, head_dim);
+  }
+  const QuantScales scales = quant_scales(fold_rows(largest, rows, Vec::max_i));
+  alignas(64) float inverse[kWidth];
+  Vec::store(inverse, Vec::as_float(Vec::and_i(scales.keep, Vec::as_int(scales.inverse))));
+  for (int r = 0; r < rows; ++r) {
+    const size_t at = static_cast<size_t>(r);
+    quantize_row_as<kOffset>(Plain{x + at * ld}, head_dim, inverse[r], q + at * q_stride);
+  }
+  return scales.scale;
 }
 
 // The accumulators of V's panel before the first step: where probabilities are stored as u - 127, 127 * sum of v.
@@ -236,17 +277,15 @@ inline void pack_values(const AttentionArgs& g, const AttentionS8& a) {
     }
     const QuantScales scales = quant_scales(largest);
     Vec::store(a.v_scale + column, scales.scale);
-    const auto quantized_byte = [&](int j) {
+    const auto quantized = [&](int j) {
       if (j >= g.s) return Vec::zero_i();
-      const I q = round_within_absmax(load(v + static_cast<size_t>(j) * g.ld, count), scales.inverse);
-      return Vec::and_i(Vec::and_i(q, scales.keep), Vec::set_i(255));
+      return round_within_absmax(load(v + static_cast<size_t>(j) * g.ld, count), scales.inverse);
     };
     char* dst = reinterpret_cast<char*>(a.v_panels) + static_cast<size_t>(panel) * a.v_panel_bytes;
     for (int step = 0; step < a.v_steps; ++step) {
       const int j = step * kGroupDepth;
-      const I low = Vec::or_i(quantized_byte(j), Vec::shift_left<8>(quantized_byte(j + 1)));
-      const I high = Vec::or_i(Vec::shift_left<16>(quantized_byte(j + 2)), Vec::shift_left<24>(quantized_byte(j + 3)));
-      Vec::store_i(dst + step * 64, Vec::or_i(low, high));
+      const I q = Vec::join_bytes(quantized(j), quantized(j + 1), quantized(j + 2), quantized(j + 3));
+      Vec::store_i(dst + step * 64, Vec::and_i(q, scales.keep));
     }
     start_values<Op>(dst, a.v_steps, a.v_start + column);
   }
@@ -283,26 +322,37 @@ struct ScoresS8Epilogue {
   }
 };
 
-// One row of scores to probability levels; returns 1 / their sum. The levels past S are 0.
-inline float softmax_levels(const AttentionS8& a, int r, float largest, float factor) {
+// One row of scores to probability levels; returns their sum, spread over the lanes. The levels past S are 0.
+inline I softmax_levels(const AttentionS8& a, int r, float largest, float factor) {
   const float* x = a.scores + static_cast<size_t>(r) * a.scores_stride;
   uint8_t* p = a.p + static_cast<size_t>(r) * a.p_stride;
   const F m = Vec::set(largest);
   const F f = Vec::set(factor);
   I den = Vec::zero_i();
-  const auto level = [&](int j) {
-    const I u = exp2_q8(Vec::mul(Vec::sub(Vec::load(x + j), m), f));
-    den = Vec::add_i(den, u);
-    return kProbabilityOffset == 0 ? u : Vec::add_i(u, Vec::set_i(kProbabilityOffset));
-  };
+  const auto level = [&](int j) { return exp2_q8(Vec::mul(Vec::sub(Vec::load(x + j), m), f)); };
   const int count = a.k_panel_count * kPanelWidth;
   int j = 0;
   for (; j + 4 * kWidth <= count; j += 4 * kWidth) {
     const I u0 = level(j), u1 = level(j + kWidth), u2 = level(j + 2 * kWidth), u3 = level(j + 3 * kWidth);
-    Vec::store_bytes_64<kProbabilityOffset != 0>(p + j, u0, u1, u2, u3);
+    den = Vec::store_levels_64<kProbabilityOffset>(p + j, den, u0, u1, u2, u3);
   }
-  for (; j < count; j += kWidth) Vec::store_bytes(p + j, level(j));
-  return 1.0f / static_cast<float>(Vec::fold_add_i(den));
+  for (; j < count; j += kWidth) {
+    const I u = level(j);
+    den = Vec::add_i(den, u);
+    Vec::store_bytes(p + j, Vec::add_i(u, Vec::set_i(kProbabilityOffset)));
+  }
+  return den;
+}
+
+// Rows of scores, whose largest are lanes of largest[r]; factor[r] becomes 1 / the sum of the levels.
+inline void softmax_rows(const AttentionS8& a, int rows, const F (&largest)[kAttentionRows], float* factor) {
+  I lanes[kWidth];
+  for (int r = 0; r < rows; ++r) lanes[r] = Vec::as_int(largest[r]);
+  alignas(64) float most[kWidth];
+  Vec::store_i(
+      most, fold_rows(lanes, rows, [](I x, I y) { return Vec::as_int(Vec::max(Vec::as_float(x), Vec::as_float(y))); }));
+  for (int r = 0; r < rows; ++r) lanes[r] = softmax_levels(a, r, most[r], factor[r]);
+  store(factor, Vec::div(Vec::set(1.0f), Vec::to_float(fold_rows(lanes, rows, Vec::add_i))), rows);
 }
 
 template <bool kWhole>
@@ -333,24 +383,19 @@ struct ContextS8Epilogue {
   }
 };
 
+// Scores, softmax and context of some queries, whose bytes are at q. factor[r], of each, becomes 1 / the sum of its
+// levels.
 template <class Op>
-inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, int row, int rows, bool broken) {
-  const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
+inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, const uint8_t* q, float* factor, int row,
+                              int rows) {
   F largest[kAttentionRows];
-  float scalar[kAttentionRows];  // first the queries' factors, then 1 / sum of the levels
-  for (int r = 0; r < rows; ++r) {
-    const Plain x = {g.q + static_cast<size_t>(row + r) * g.ld};
-    const float scale =
-        quantize_row(x, g.head_dim, absmax_bits(x, g.head_dim), a.q + static_cast<size_t>(r) * a.q_stride);
-    scalar[r] = broken ? nan_value() : scale * c2;
-    largest[r] = Vec::set(minus_inf());
-  }
-  attention_product<Op>(rows, a.q, a.q_stride, a.k_panels, a.k_panel_bytes, a.k_steps, a.k_panel_count,
+  for (int r = 0; r < rows; ++r) largest[r] = Vec::set(minus_inf());
+  attention_product<Op>(rows, q, a.q_stride, a.k_panels, a.k_panel_bytes, a.k_steps, a.k_panel_count,
                         ScoresS8Epilogue{a.k_start, a.k_scale, a.scores, a.scores_stride, largest});
-  for (int r = 0; r < rows; ++r) scalar[r] = softmax_levels(a, r, Vec::fold_max(largest[r]), scalar[r]);
+  softmax_rows(a, rows, largest, factor);
   with_whole_panels(g.head_dim, [&]<bool kWhole>() {
     attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
-                          ContextS8Epilogue<kWhole>{a.v_start, a.v_scale, scalar,
+                          ContextS8Epilogue<kWhole>{a.v_start, a.v_scale, factor,
                                                     g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
   });
 }
@@ -374,8 +419,16 @@ inline void attention_s8_with(const AttentionArgs& g) {
   const AttentionS8 a = attention_s8_pieces(g.scratch, g.s, g.head_dim);
   const bool broken = pack_keys<Op>(g, a);
   pack_values<Op>(g, a);
-  for_row_blocks<kRowsAtOnce<Op>>(g.row_begin, g.row_end,
-                                  [&](int row, int rows) { attention_s8_rows<Op>(g, a, row, rows, broken); });
+  const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
+  for_row_blocks<kWidth>(g.row_begin, g.row_end, [&](int first, int count) {
+    const F scales = quantize_head_rows<kActivationOffset>(g.q + static_cast<size_t>(first) * g.ld, g.ld, count,
+                                                           g.head_dim, a.q, a.q_stride, [](int) {});
+    alignas(64) float factor[kWidth];
+    Vec::store(factor, broken ? Vec::set(nan_value()) : Vec::mul(scales, Vec::set(c2)));
+    for_row_blocks<kRowsAtOnce<Op>>(0, count, [&](int row, int rows) {
+      attention_s8_rows<Op>(g, a, a.q + static_cast<size_t>(row) * a.q_stride, factor + row, first + row, rows);
+    });
+  });
 }
 
 }  // namespace

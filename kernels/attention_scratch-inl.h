@@ -23,8 +23,7 @@ struct AttentionS8Layout {
   size_t v_scale;   // float [padded head_dim]
   size_t v_start;   // int32 [padded head_dim]
   size_t inv;       // float [padded head_dim], of a static output
-  size_t q;         // activation bytes of kAttentionRows queries, stride activation_stride(head_dim)
-  size_t q_scale;   // float [kAttentionRows]
+  size_t q;         // bytes of 16 queries, before that of 16 keys at a time, stride activation_stride(head_dim)
   size_t scores;    // float [kAttentionRows][padded S]
   size_t p;         // probability levels of kAttentionRows queries, stride activation_stride(S)
   size_t bytes;
@@ -37,8 +36,6 @@ struct AttentionF32Layout {
   size_t bytes;
 };
 
-constexpr size_t round_up_64(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 constexpr AttentionS8Layout attention_s8_layout(size_t s, size_t head_dim) {
   AttentionS8Layout l{};
   l.k_panels = 0;
@@ -49,8 +46,7 @@ constexpr AttentionS8Layout attention_s8_layout(size_t s, size_t head_dim) {
   l.v_start = l.v_scale + padded_outputs(head_dim) * sizeof(float);
   l.inv = l.v_start + padded_outputs(head_dim) * sizeof(int32_t);
   l.q = l.inv + padded_outputs(head_dim) * sizeof(float);
-  l.q_scale = l.q + kAttentionRows * activation_stride(head_dim);
-  l.scores = l.q_scale + round_up_64(kAttentionRows * sizeof(float));
+  l.scores = l.q + kPanelWidth * activation_stride(head_dim);
   l.p = l.scores + kAttentionRows * padded_outputs(s) * sizeof(float);
   l.bytes = l.p + kAttentionRows * activation_stride(s);
   return l;

@@ -11,31 +11,31 @@ namespace {
 
 // Activation bytes to int8, four at a time.
 constexpr uint32_t kFlip = kActivationOffset == 0 ? 0 : 0x80808080u;
+inline I flipped(I words) {
+  if constexpr (kFlip == 0) return words;
+  const I flip = Vec::set_i(static_cast<int32_t>(kFlip));
+  return Vec::sub_i(Vec::or_i(words, flip), Vec::and_i(words, flip));  // xor
+}
 
 // K's bytes as panels of 16 tokens. The scale is 1, past the last token NaN (see pack_keys).
 template <class Op>
 inline void pack_static_keys(const AttentionStaticArgs& g, const AttentionS8& a) {
-  const int rest = g.head_dim % kGroupDepth;
-  const uint32_t last = rest == 0 ? ~0u : (1u << 8 * rest) - 1;  // bytes of the last group: what follows is not K's
+  const int words = g.head_dim / kGroupDepth, rest = g.head_dim % kGroupDepth;
   for (int panel = 0; panel < a.k_panel_count; ++panel) {
     char* dst = reinterpret_cast<char*>(a.k_panels) + static_cast<size_t>(panel) * a.k_panel_bytes;
     const int tokens = g.s - panel * kPanelWidth < kPanelWidth ? g.s - panel * kPanelWidth : kPanelWidth;
-    if (tokens < kPanelWidth) memset(dst, 0, a.k_panel_bytes);
+    if (tokens < kPanelWidth) memset(dst, kFlip & 255, a.k_panel_bytes);
     Vec::store(a.k_scale + panel * kPanelWidth, Vec::first(Vec::set(1.0f), tokens, Vec::set(nan_value())));
-    for (int t = 0; t < tokens; ++t) {
-      const uint8_t* from = g.k + static_cast<size_t>(panel * kPanelWidth + t) * g.ld;
-      prefetch_rows(g, panel * kPanelWidth + t);
-      char* to = dst + t * 4;
-      uint32_t word = 0;
-      for (int w = 0; w < g.head_dim / kGroupDepth; ++w, from += 4, to += 64) {
-        memcpy(&word, from, sizeof word);
-        word ^= kFlip;
-        memcpy(to, &word, sizeof word);
-      }
-      if (rest == 0) continue;
-      memcpy(&word, from, static_cast<size_t>(rest));
-      word = (word ^ kFlip) & last;
-      memcpy(to, &word, sizeof word);
+    const char* rows = reinterpret_cast<const char*>(g.k) + static_cast<size_t>(panel * kPanelWidth) * g.ld;
+    for (int t = 0; t < tokens; ++t) prefetch_rows(g, panel * kPanelWidth + t);
+    transpose_words(rows, g.ld, tokens, words, dst);
+    for (int t = 0; rest != 0 && t < tokens; ++t) {
+      uint32_t word = kFlip;  // 0 where the group goes past the head's columns
+      memcpy(&word, rows + static_cast<size_t>(t) * g.ld + words * kGroupDepth, static_cast<size_t>(rest));
+      memcpy(dst + words * 64 + t * 4, &word, sizeof word);
+    }
+    if constexpr (kFlip != 0) {
+      for (int step = 0; step < a.k_steps; ++step) Vec::store_i(dst + step * 64, flipped(Vec::load_i(dst + step * 64)));
     }
     int32_t* start = a.k_start + panel * kPanelWidth;
     if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, start);
@@ -46,7 +46,6 @@ inline void pack_static_keys(const AttentionStaticArgs& g, const AttentionS8& a)
 // V's bytes as panels of 16 columns with 4 tokens a group; v_scale and, for an output in bytes, inv padded with zeros.
 template <class Op>
 inline void pack_static_values(const AttentionStaticArgs& g, const AttentionS8& a) {
-  const I flip = Vec::set_i(static_cast<int32_t>(kFlip));
   for (int panel = 0; panel < a.v_panel_count; ++panel) {
     const int column = panel * kPanelWidth;
     const int count = g.head_dim - column < kPanelWidth ? g.head_dim - column : kPanelWidth;
@@ -65,9 +64,7 @@ inline void pack_static_values(const AttentionStaticArgs& g, const AttentionS8& 
       const int j = step * kGroupDepth;
       const I low = Vec::or_i(bytes_of_token(j), Vec::shift_left<8>(bytes_of_token(j + 1)));
       const I high = Vec::or_i(Vec::shift_left<16>(bytes_of_token(j + 2)), Vec::shift_left<24>(bytes_of_token(j + 3)));
-      const I word = Vec::or_i(low, high);
-      // x ^ flip, or-ed less and-ed.
-      Vec::store_i(dst + step * 64, kFlip == 0 ? word : Vec::sub_i(Vec::or_i(word, flip), Vec::and_i(word, flip)));
+      Vec::store_i(dst + step * 64, flipped(Vec::or_i(low, high)));
     }
     start_values<Op>(dst, a.v_steps, a.v_start + column);
   }
@@ -127,11 +124,12 @@ template <class Op>
 inline void attention_static_rows(const AttentionStaticArgs& g, const AttentionS8& a, int row, int rows, float factor,
                                   StaticQuantizer& quantizer) {
   F largest[kAttentionRows];
-  float inverse[kAttentionRows];
+  alignas(64) float inverse[kWidth];  // until softmax_rows each query's factor
+  Vec::store(inverse, Vec::set(factor));
   for (int r = 0; r < rows; ++r) largest[r] = Vec::set(minus_inf());
   attention_product<Op>(rows, g.q + static_cast<size_t>(row) * g.ld, g.ld, a.k_panels, a.k_panel_bytes, a.k_steps,
                         a.k_panel_count, ScoresS8Epilogue{a.k_start, a.k_scale, a.scores, a.scores_stride, largest});
-  for (int r = 0; r < rows; ++r) inverse[r] = softmax_levels(a, r, Vec::fold_max(largest[r]), factor);
+  softmax_rows(a, rows, largest, inverse);
   const auto context = [&](const auto& epilogue) {
     attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count, epilogue);
   };

@@ -89,8 +89,8 @@ inline F exp(F x) {
 inline I exp2_q8(F t) {
   using namespace numerics;
   t = Vec::max(t, Vec::set(kExp2Q8Min));
-  const F n = Vec::rint(t);
-  return Vec::to_int(Vec::scale(horner(Vec::sub(t, n), kExp2Q8Poly), n));
+  const Vec::Split n = Vec::split(t);
+  return Vec::to_int(Vec::scale(horner(n.rest, kExp2Q8Poly), n.whole));
 }
 
 // GELU of N vectors in place, operation by operation. One vector is a chain of 19 operations of 4 cycles, and only some
@@ -190,8 +190,9 @@ struct Smoothed {
   F operator()(int k, int count) const { return Vec::mul(load(x + k, count), load(inv + k, count)); }
 };
 
+// The bits of the largest magnitude of n values, in any lane; the other lanes are not larger.
 template <class Values>
-inline int32_t absmax_bits(const Values& x, int n) {
+inline I absmax_lanes(const Values& x, int n) {
   I low = Vec::zero_i();
   I high = Vec::zero_i();
   int k = 0;
@@ -200,7 +201,12 @@ inline int32_t absmax_bits(const Values& x, int n) {
     high = Vec::max_i(high, Vec::abs_bits(x(k + kWidth, kWidth)));
   }
   for (; k < n; k += kWidth) low = Vec::max_i(low, Vec::abs_bits(x(k, n - k < kWidth ? n - k : kWidth)));
-  return Vec::fold_max_i(Vec::max_i(low, high));
+  return Vec::max_i(low, high);
+}
+
+template <class Values>
+inline int32_t absmax_bits(const Values& x, int n) {
+  return Vec::fold_max_i(absmax_lanes(x, n));
 }
 
 // round_to_i8 of docs/NUMERICS.md without its clamp: |x| is at most the row's absmax a, so |x (127 / a)| is at most
@@ -216,16 +222,14 @@ inline void quantize_row_as(const Values& x, int k, float inverse, uint8_t* q) {
     return;
   }
   const F by = Vec::set(inverse);
-  const auto quantized = [&](F v) {
-    const I y = round_within_absmax(v, by);
-    return kOffset == 0 ? y : Vec::add_i(y, offset);
-  };
+  const auto quantized = [&](int i, int count) { return round_within_absmax(x(i, count), by); };
   int i = 0;
   for (; i + 4 * kWidth <= k; i += 4 * kWidth) {
-    Vec::store_bytes_64<kOffset == 0>(q + i, quantized(x(i, kWidth)), quantized(x(i + kWidth, kWidth)),
-                                      quantized(x(i + 2 * kWidth, kWidth)), quantized(x(i + 3 * kWidth, kWidth)));
+    Vec::store_signed_64<kOffset>(q + i, quantized(i, kWidth), quantized(i + kWidth, kWidth),
+                                  quantized(i + 2 * kWidth, kWidth), quantized(i + 3 * kWidth, kWidth));
   }
-  for_vectors(k - i, [&](int j, int count) { Vec::store_bytes(q + i + j, quantized(x(i + j, count))); });
+  for_vectors(k - i,
+              [&](int j, int count) { Vec::store_bytes(q + i + j, Vec::add_i(quantized(i + j, count), offset)); });
 }
 
 template <class Values>
@@ -257,15 +261,7 @@ class StaticQuantizer {
   explicit StaticQuantizer(int32_t zero_point) : zero_(Vec::set(static_cast<float>(zero_point))) {}
 
   // 16 values. Lanes to be written nowhere must hold y = 0 and inv = 0: they are not counted then.
-  I operator()(F y, F inv) {
-    const F v = Vec::fma(y, inv, zero_);
-    if constexpr (kCountClipped) {
-      // -1 where the magnitude is 127.5 or more, or NaN: a difference of two non-negative integers has the sign.
-      outside_ = Vec::add_i(outside_, Vec::shift_right<31>(Vec::sub_i(Vec::set_i(kLargestInside), Vec::abs_bits(v))));
-    }
-    const I q = Vec::to_int(Vec::min(Vec::max(v, Vec::set(-127.0f)), Vec::set(127.0f)));
-    return kActivationOffset == 0 ? q : Vec::add_i(q, Vec::set_i(kActivationOffset));
-  }
+  I operator()(F y, F inv) { return Vec::add_i(in_range(y, inv), Vec::set_i(kActivationOffset)); }
 
   // 16 kVectors values, y(p) and inv(p) for each 16 of them, to as many bytes.
   template <int kVectors, class Y, class Inv, class V = Vec>
@@ -277,8 +273,8 @@ class StaticQuantizer {
       const uint64_t outside = V::template store_clamped<kActivationOffset == 0, kVectors>(q, v0, v1, v2, at(3));
       if constexpr (kCountClipped) count_ += static_cast<uint64_t>(__builtin_popcountll(outside));
     } else if constexpr (kVectors == 4) {
-      const I q0 = (*this)(y(0), inv(0)), q1 = (*this)(y(1), inv(1)), q2 = (*this)(y(2), inv(2));
-      Vec::store_bytes_64<kActivationOffset == 0>(q, q0, q1, q2, (*this)(y(3), inv(3)));
+      const I q0 = in_range(y(0), inv(0)), q1 = in_range(y(1), inv(1)), q2 = in_range(y(2), inv(2));
+      Vec::store_signed_64<kActivationOffset>(q, q0, q1, q2, in_range(y(3), inv(3)));
     } else {
       for (int p = 0; p < kVectors; ++p) Vec::store_bytes(q + p * kWidth, (*this)(y(p), inv(p)));
     }
@@ -289,6 +285,16 @@ class StaticQuantizer {
   }
 
  private:
+  // -127..127
+  I in_range(F y, F inv) {
+    const F v = Vec::fma(y, inv, zero_);
+    if constexpr (kCountClipped) {
+      // -1 where the magnitude is 127.5 or more, or NaN: a difference of two non-negative integers has the sign.
+      outside_ = Vec::add_i(outside_, Vec::shift_right<31>(Vec::sub_i(Vec::set_i(kLargestInside), Vec::abs_bits(v))));
+    }
+    return Vec::to_int(Vec::min(Vec::max(v, Vec::set(-127.0f)), Vec::set(127.0f)));
+  }
+
   static constexpr int32_t kLargestInside = 0x42feffff;  // the float before 127.5
   F zero_;
   I outside_ = Vec::zero_i();

@@ -70,21 +70,57 @@ struct Vec {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                      _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
   }
-  template <bool kSigned>
-  static void store_bytes_64(uint8_t* p, I a, I b, I c, I d) {
-    store_bytes_32<kSigned>(p, a, b);
-    store_bytes_32<kSigned>(p + 32, c, d);
+  template <int32_t kAdd>
+  static void store_signed_64(uint8_t* p, I a, I b, I c, I d) {
+    const auto packed = [](I x, I y) {
+      return _mm256_packs_epi16(_mm256_packs_epi32(x.low, x.high), _mm256_packs_epi32(y.low, y.high));
+    };
+    store_packed<kAdd>(p, packed(a, b));
+    store_packed<kAdd>(p + 32, packed(c, d));
   }
-  template <bool kSigned>
-  static void store_bytes_32(uint8_t* p, I a, I b) {
-    __m256i bytes;  // 4 of a.low, 4 of a.high, 4 of b.low, 4 of b.high, the next 4 of a.low, ...
-    if constexpr (kSigned) {
-      bytes = _mm256_packs_epi16(_mm256_packs_epi32(a.low, a.high), _mm256_packs_epi32(b.low, b.high));
-    } else {
-      bytes = _mm256_packus_epi16(_mm256_packus_epi32(a.low, a.high), _mm256_packus_epi32(b.low, b.high));
-    }
+  template <int32_t kAdd>
+  static I store_levels_64(uint8_t* p, I sum, I a, I b, I c, I d) {
+    const auto packed = [](I x, I y) {
+      return _mm256_packus_epi16(_mm256_packus_epi32(x.low, x.high), _mm256_packus_epi32(y.low, y.high));
+    };
+    const __m256i ab = packed(a, b), cd = packed(c, d), zero = _mm256_setzero_si256();
+    store_packed<kAdd>(p, ab);
+    store_packed<kAdd>(p + 32, cd);
+    return add_i(sum, {_mm256_sad_epu8(ab, zero), _mm256_sad_epu8(cd, zero)});
+  }
+  // 4 of a.low, 4 of a.high, 4 of b.low, 4 of b.high, the next 4 of a.low, ...: what packing makes of a and b.
+  template <int32_t kAdd>
+  static void store_packed(uint8_t* p, __m256i bytes) {
+    if constexpr (kAdd != 0) bytes = _mm256_add_epi8(bytes, _mm256_set1_epi8(static_cast<char>(kAdd)));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(bytes, order));
+  }
+  static I join_bytes(I a, I b, I c, I d) {
+    const auto half = [](__m256i x, __m256i y, __m256i z, __m256i w) {
+      const __m256i by_four = _mm256_packs_epi16(_mm256_packs_epi32(x, y), _mm256_packs_epi32(z, w));
+      const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      return _mm256_shuffle_epi8(by_four, _mm256_broadcastsi128_si256(order));
+    };
+    return {half(a.low, b.low, c.low, d.low), half(a.high, b.high, c.high, d.high)};
+  }
+  static I load_quads(const char* p, size_t apart) {
+    const auto two = [=](const char* from) {
+      return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))),
+                                     _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + apart)), 1);
+    };
+    return {two(p), two(p + 2 * apart)};
+  }
+  static void transpose_quads(I& a, I& b, I& c, I& d) {
+    transpose_quads(a.low, b.low, c.low, d.low);
+    transpose_quads(a.high, b.high, c.high, d.high);
+  }
+  static void transpose_quads(__m256i& a, __m256i& b, __m256i& c, __m256i& d) {
+    const __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
+    const __m256i ab_high = _mm256_unpackhi_epi32(a, b), cd_high = _mm256_unpackhi_epi32(c, d);
+    a = _mm256_unpacklo_epi64(ab, cd);
+    b = _mm256_unpackhi_epi64(ab, cd);
+    c = _mm256_unpacklo_epi64(ab_high, cd_high);
+    d = _mm256_unpackhi_epi64(ab_high, cd_high);
   }
 
   static F zero() { return set(0.0f); }
@@ -106,6 +142,13 @@ struct Vec {
   static F rint(F x) {
     constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     return {_mm256_round_ps(x.low, kMode), _mm256_round_ps(x.high, kMode)};
+  }
+  struct Split {
+    F whole, rest;
+  };
+  static Split split(F x) {
+    const F whole = rint(x);
+    return {whole, sub(x, whole)};
   }
   static F scale(F p, F n) { return as_float(add_i(as_int(p), shift_left<23>(to_int(n)))); }
   static F first(F x, int n, F other) {

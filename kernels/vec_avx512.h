@@ -7,11 +7,17 @@
 //   load_s8(_part)         16 (n) int8 as floats
 //   load_bytes             16 bytes as int32, 0..255
 //   store_bytes            the low byte of each int32 lane, 16 bytes
-//   store_bytes_64         the same of four, which hold -128..127 (kSigned) or 0..255
+//   store_signed_64        four of them, which hold -127..127, to 64 bytes, kAdd added to each
+//   store_levels_64        the same of 0..254; returns sum + the levels before kAdd, whichever lane they are added to
+//   join_bytes             lane l: the low bytes of lane l of four, the first one's lowest; anything in lanes where
+//                          one is not within -128..127
+//   load_quads             4 quads (of 4 words, 16 bytes), `apart` bytes from one to the next
+//   transpose_quads        each quad of four, as the rows of 4 x 4 words, to its columns
 //   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
 //   max, min               a > b ? a : b and a < b ? a : b lane by lane, exactly: b where either is NaN or both zero
 //   clamp                  max(x, -limit), then min(, limit), limit > 0; of a NaN anything
 //   rint, to_int           nearest, ties to even; to_int for |x| < 2^31
+//   split                  rint(x) and x - rint(x), which is exact, of finite x
 //   abs_bits               the bits of |x|, for max_i: a NaN is larger than any number
 //   as_int, as_float       bits reinterpreted
 //   scale                  p * 2^n for whole n <= 0 with p * 2^n normal
@@ -65,16 +71,41 @@ struct Vec {
   static Table table(const float* p) { return load(p); }
   static F lookup(Table t, I index) { return _mm512_permutexvar_ps(index, t); }
   static void store_bytes(uint8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
-  template <bool kSigned>
-  static void store_bytes_64(uint8_t* p, I a, I b, I c, I d) {
-    I bytes;  // 4 of a, 4 of b, 4 of c, 4 of d, the next 4 of a, ...
-    if constexpr (kSigned) {
-      bytes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-    } else {
-      bytes = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
-    }
+  template <int32_t kAdd>
+  static void store_signed_64(uint8_t* p, I a, I b, I c, I d) {
+    store_packed<kAdd>(p, _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
+  }
+  template <int32_t kAdd>
+  static I store_levels_64(uint8_t* p, I sum, I a, I b, I c, I d) {
+    const I bytes = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
+    store_packed<kAdd>(p, bytes);
+    return _mm512_dpbusd_epi32(sum, bytes, _mm512_set1_epi8(1));
+  }
+  // 4 of a, 4 of b, 4 of c, 4 of d, the next 4 of a, ...: what packing makes of four.
+  template <int32_t kAdd>
+  static void store_packed(uint8_t* p, I bytes) {
+    if constexpr (kAdd != 0) bytes = _mm512_add_epi8(bytes, _mm512_set1_epi8(static_cast<char>(kAdd)));
     const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     store_i(p, _mm512_permutexvar_epi32(order, bytes));
+  }
+  static I join_bytes(I a, I b, I c, I d) {
+    const I by_four = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));  // as in store_packed
+    const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_shuffle_epi8(by_four, _mm512_broadcast_i32x4(order));
+  }
+  static I load_quads(const char* p, size_t apart) {
+    const auto quad = [=](size_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * apart)); };
+    I x = _mm512_inserti32x4(_mm512_castsi128_si512(quad(0)), quad(1), 1);
+    x = _mm512_inserti32x4(x, quad(2), 2);
+    return _mm512_inserti32x4(x, quad(3), 3);
+  }
+  static void transpose_quads(I& a, I& b, I& c, I& d) {
+    const I ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+    const I ab_high = _mm512_unpackhi_epi32(a, b), cd_high = _mm512_unpackhi_epi32(c, d);
+    a = _mm512_unpacklo_epi64(ab, cd);
+    b = _mm512_unpackhi_epi64(ab, cd);
+    c = _mm512_unpacklo_epi64(ab_high, cd_high);
+    d = _mm512_unpackhi_epi64(ab_high, cd_high);
   }
   // Optional (float_ops-inl.h, StaticQuantizer): 16 kVectors values of a, b, c, d to as many bytes, rounded, held to
   // -127..127 (a NaN is -127) and with 128 added unless kSigned. Returns a bit for each that was not within that range.
@@ -115,6 +146,13 @@ struct Vec {
   static F clamp(F x, F limit) { return _mm512_range_ps(x, limit, 0b0010); }  // the smaller magnitude, the sign of x
   static F sqrt(F x) { return _mm512_sqrt_ps(x); }
   static F rint(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  struct Split {
+    F whole, rest;
+  };
+  static Split split(F x) {  // vrndscaleps is two operations on Intel's cores, vreduceps one
+    const F rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return {sub(x, rest), rest};
+  }
   static F scale(F p, F n) { return _mm512_scalef_ps(p, n); }
   static F first(F x, int n, F other) { return _mm512_mask_mov_ps(other, mask(n), x); }
 

@@ -76,17 +76,59 @@ struct Vec {
     return {four(p), four(p + 4), four(p + 8), four(p + 12)};
   }
   static F lookup(const Table& t, I x) { return {lookup4(t, x.a), lookup4(t, x.b), lookup4(t, x.c), lookup4(t, x.d)}; }
-  static void store_bytes(uint8_t* p, I x) {
+  static uint8x16_t low_bytes(I x) {
     const int16x8_t low = vuzp1q_s16(vreinterpretq_s16_s32(x.a), vreinterpretq_s16_s32(x.b));
     const int16x8_t high = vuzp1q_s16(vreinterpretq_s16_s32(x.c), vreinterpretq_s16_s32(x.d));
-    vst1q_u8(p, vuzp1q_u8(vreinterpretq_u8_s16(low), vreinterpretq_u8_s16(high)));
+    return vuzp1q_u8(vreinterpretq_u8_s16(low), vreinterpretq_u8_s16(high));
   }
-  template <bool kSigned>
-  static void store_bytes_64(uint8_t* p, I a, I b, I c, I d) {
-    store_bytes(p, a);
-    store_bytes(p + 16, b);
-    store_bytes(p + 32, c);
-    store_bytes(p + 48, d);
+  static void store_bytes(uint8_t* p, I x) { vst1q_u8(p, low_bytes(x)); }
+  template <int32_t kAdd>
+  static void store_packed(uint8_t* p, uint8x16_t bytes) {
+    vst1q_u8(p, kAdd == 0 ? bytes : vaddq_u8(bytes, vdupq_n_u8(static_cast<uint8_t>(kAdd))));
+  }
+  template <int32_t kAdd>
+  static void store_signed_64(uint8_t* p, I a, I b, I c, I d) {
+    store_packed<kAdd>(p, low_bytes(a));
+    store_packed<kAdd>(p + 16, low_bytes(b));
+    store_packed<kAdd>(p + 32, low_bytes(c));
+    store_packed<kAdd>(p + 48, low_bytes(d));
+  }
+  template <int32_t kAdd>
+  static I store_levels_64(uint8_t* p, I sum, I a, I b, I c, I d) {
+    const auto store_and_add = [&](int i, int32x4_t part, I levels) {
+      const uint8x16_t bytes = low_bytes(levels);
+      store_packed<kAdd>(p + i, bytes);
+      return vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(part), vpaddlq_u8(bytes)));
+    };
+    return {store_and_add(0, sum.a, a), store_and_add(16, sum.b, b), store_and_add(32, sum.c, c),
+            store_and_add(48, sum.d, d)};
+  }
+  static I join_bytes(I a, I b, I c, I d) {
+    const auto quad = [](int32x4_t x, int32x4_t y, int32x4_t z, int32x4_t w) {
+      return vsliq_n_s32(vsliq_n_s32(vsliq_n_s32(x, y, 8), z, 16), w, 24);
+    };
+    return {quad(a.a, b.a, c.a, d.a), quad(a.b, b.b, c.b, d.b), quad(a.c, b.c, c.c, d.c), quad(a.d, b.d, c.d, d.d)};
+  }
+  static I load_quads(const char* p, size_t apart) {
+    const auto quad = [=](size_t i) {
+      return vreinterpretq_s32_s8(vld1q_s8(reinterpret_cast<const int8_t*>(p + i * apart)));
+    };
+    return {quad(0), quad(1), quad(2), quad(3)};
+  }
+  static void transpose_quads(I& a, I& b, I& c, I& d) {
+    transpose_quads(a.a, b.a, c.a, d.a);
+    transpose_quads(a.b, b.b, c.b, d.b);
+    transpose_quads(a.c, b.c, c.c, d.c);
+    transpose_quads(a.d, b.d, c.d, d.d);
+  }
+  static void transpose_quads(int32x4_t& a, int32x4_t& b, int32x4_t& c, int32x4_t& d) {
+    const auto wide = [](int32x4_t x) { return vreinterpretq_s64_s32(x); };
+    const int64x2_t ab = wide(vzip1q_s32(a, b)), cd = wide(vzip1q_s32(c, d));
+    const int64x2_t ab_high = wide(vzip2q_s32(a, b)), cd_high = wide(vzip2q_s32(c, d));
+    a = vreinterpretq_s32_s64(vzip1q_s64(ab, cd));
+    b = vreinterpretq_s32_s64(vzip2q_s64(ab, cd));
+    c = vreinterpretq_s32_s64(vzip1q_s64(ab_high, cd_high));
+    d = vreinterpretq_s32_s64(vzip2q_s64(ab_high, cd_high));
   }
 
   static F zero() { return set(0.0f); }
@@ -118,6 +160,13 @@ struct Vec {
   static F clamp(F x, F limit) { return min(max(x, sub(zero(), limit)), limit); }
   static F sqrt(F x) { return {vsqrtq_f32(x.a), vsqrtq_f32(x.b), vsqrtq_f32(x.c), vsqrtq_f32(x.d)}; }
   static F rint(F x) { return {vrndnq_f32(x.a), vrndnq_f32(x.b), vrndnq_f32(x.c), vrndnq_f32(x.d)}; }
+  struct Split {
+    F whole, rest;
+  };
+  static Split split(F x) {
+    const F whole = rint(x);
+    return {whole, sub(x, whole)};
+  }
   static F scale(F p, F n) { return as_float(add_i(as_int(p), shift_left<23>(to_int(n)))); }
   static F first(F x, int n, F other) {
     const int32x4_t lanes = {0, 1, 2, 3};
