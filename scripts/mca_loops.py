@@ -44,8 +44,8 @@ class Core(NamedTuple):
 #     micro-operations) a cycle, pipes V0 and V1, both of them for sdot, L0 and L1.
 #   Apple M1 (Firestorm): Dougall Johnson's tables, dougallj.github.io/applecpu/firestorm.html and firestorm-simd.html: 8
 #     micro-operations a cycle, SIMD units 11 to 14, sdot at 0.25 cycles on any of them, loads on units 8 to 10.
-#   Cortex-A72: Cortex-A72 Software Optimization Guide (ARM UAN 0016A), 2.1, 3.14 and 4.1: 3 micro-operations a cycle, pipes
-#     F0, which alone multiplies, and F1, which alone adds pairs to an accumulator; one load pipe.
+#   Cortex-A72: Cortex-A72 Software Optimization Guide (ARM UAN 0016A), 4.1 and its table of ASIMD integer instructions:
+#     3 micro-operations a cycle, pipes F0, which alone multiplies, and F1, which alone adds pairs to an accumulator; one load pipe.
 CORES = {
     "Cortex-A76": Core(decode=4, simd=2, loads=2, products={}),
     "Apple M1": Core(decode=8, simd=4, loads=3, products={}),
