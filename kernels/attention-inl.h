@@ -111,7 +111,7 @@ template <bool kWhole>
 
 // A head's rows lie a whole row of the projection apart, mostly on pages of their own, which no hardware prefetcher
 // follows: half of the time of attention without products was waiting for them.
-constexpr int kRowsAhead = 8;
+constexpr int kRowsAhead = kPanelWidth;
 
 template <int kLocality, class T>
 inline void prefetch_row(const T* x, int head_dim) {
@@ -174,41 +174,18 @@ inline AttentionS8 attention_s8_pieces(void* scratch, int length, int head_dim) 
   return a;
 }
 
-// K in int8, a scale per token, as panels of 16 tokens. The scale past the last token is NaN: its score is then NaN,
-// which the maximum passes over and exp2_q8 makes 0. Returns whether the scale of a real token is NaN.
-template <class Op>
-inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
-  bool broken = false;
-  for (int panel = 0; panel < a.k_panel_count; ++panel) {
-    char* dst = reinterpret_cast<char*>(a.k_panels) + static_cast<size_t>(panel) * a.k_panel_bytes;
-    const int tokens = g.s - panel * kPanelWidth < kPanelWidth ? g.s - panel * kPanelWidth : kPanelWidth;
-    if (tokens < kPanelWidth) memset(a.q, 0, kPanelWidth * a.q_stride);
-    const float* rows = g.k + static_cast<size_t>(panel * kPanelWidth) * g.ld;
-    const auto ahead = [&](int t) { prefetch_rows(g, panel * kPanelWidth + t); };
-    const F scales = Vec::first(quantize_head_rows<0>(rows, g.ld, tokens, g.head_dim, a.q, a.q_stride, ahead), tokens,
-                                Vec::set(nan_value()));
-    Vec::store(a.k_scale + panel * kPanelWidth, scales);
-    broken = broken || Vec::fold_max_i(Vec::abs_bits(Vec::first(scales, tokens, Vec::zero()))) > kInfBits;
-    transpose_words(reinterpret_cast<const char*>(a.q), a.q_stride, kPanelWidth, a.k_steps, dst);
-    int32_t* start = a.k_start + panel * kPanelWidth;
-    if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, start);
-    start_panel<Op>(dst, a.k_steps, start, start);
-  }
-  return broken;
-}
-
 // Lane r: the lanes of x[r] put together by `both`, whose order must not matter; lanes from `rows` on anything. Of 16
 // rows at once: each by itself is a chain of shuffles. x is used up.
 template <class Both>
 inline I fold_rows(I (&x)[kWidth], int rows, const Both& both) {
-  alignas(64) char parts[kWidth / 4][64] = {};  // [four rows]: 16 lanes, quad l of them from quad l of each row
+  alignas(64) char parts[kWidth / 4 * 64] = {};  // 16 lanes for each four rows, quad l of them from the rows' quads l
   for (int r = rows; r % 4 != 0; ++r) x[r] = Vec::zero_i();
   for (int four = 0; four * 4 < rows; ++four) {
     I* row = x + four * 4;
     Vec::transpose_quads(row[0], row[1], row[2], row[3]);
-    Vec::store_i(parts[four], both(both(row[0], row[1]), both(row[2], row[3])));
+    Vec::store_i(parts + four * 64, both(both(row[0], row[1]), both(row[2], row[3])));
   }
-  const auto quads = [&](int l) { return Vec::load_quads(parts[0] + l * 16, 64); };
+  const auto quads = [&](int l) { return Vec::load_quads(parts + l * 16, 64); };
   return both(both(quads(0), quads(1)), both(quads(2), quads(3)));
 }
 
@@ -233,6 +210,7 @@ inline QuantScales quant_scales(I absmax_bits) {
 
 // Rows of a head, up to 16, `ld` floats apart, to bytes q + kOffset; returns their scales in as many lanes. before(r)
 // is called for each row first.
+static_assert(kWidth == kPanelWidth);  // rows of the scratch's q, tokens of a panel of keys
 template <int32_t kOffset, class Before>
 inline F quantize_head_rows(const float* x, size_t ld, int rows, int head_dim, uint8_t* q, size_t q_stride,
                             const Before& before) {
@@ -249,6 +227,29 @@ inline F quantize_head_rows(const float* x, size_t ld, int rows, int head_dim, u
     quantize_row_as<kOffset>(Plain{x + at * ld}, head_dim, inverse[r], q + at * q_stride);
   }
   return scales.scale;
+}
+
+// K in int8, a scale per token, as panels of 16 tokens. The scale past the last token is NaN: its score is then NaN,
+// which the maximum passes over and exp2_q8 makes 0. Returns whether the scale of a real token is NaN.
+template <class Op>
+inline bool pack_keys(const AttentionArgs& g, const AttentionS8& a) {
+  bool broken = false;
+  for (int panel = 0; panel < a.k_panel_count; ++panel) {
+    char* dst = reinterpret_cast<char*>(a.k_panels) + static_cast<size_t>(panel) * a.k_panel_bytes;
+    const int tokens = g.s - panel * kPanelWidth < kPanelWidth ? g.s - panel * kPanelWidth : kPanelWidth;
+    if (tokens < kPanelWidth) memset(a.q, 0, kPanelWidth * a.q_stride);
+    const float* rows = g.k + static_cast<size_t>(panel * kPanelWidth) * g.ld;
+    const auto ahead = [&](int t) { prefetch_rows(g, panel * kPanelWidth + t); };
+    const F scales = Vec::first(quantize_head_rows<0>(rows, g.ld, tokens, g.head_dim, a.q, a.q_stride, ahead), tokens,
+                                Vec::set(nan_value()));
+    Vec::store(a.k_scale + panel * kPanelWidth, scales);
+    broken = broken || Vec::fold_max_i(Vec::abs_bits(Vec::first(scales, tokens, Vec::zero()))) > kInfBits;
+    transpose_words(reinterpret_cast<const char*>(a.q), a.q_stride, kPanelWidth, a.k_steps, dst);
+    int32_t* start = a.k_start + panel * kPanelWidth;
+    if constexpr (kActivationOffset != 0) panel_sums<Op>(dst, a.k_steps, start);
+    start_panel<Op>(dst, a.k_steps, start, start);
+  }
+  return broken;
 }
 
 // The accumulators of V's panel before the first step: where probabilities are stored as u - 127, 127 * sum of v.
@@ -344,15 +345,17 @@ inline I softmax_levels(const AttentionS8& a, int r, float largest, float factor
   return den;
 }
 
-// Rows of scores, whose largest are lanes of largest[r]; factor[r] becomes 1 / the sum of the levels.
-inline void softmax_rows(const AttentionS8& a, int rows, const F (&largest)[kAttentionRows], float* factor) {
+// Rows of scores, whose largest are lanes of largest[r], times factor[r]; inverse[r] = 1 / the sum of the levels.
+static_assert(kAttentionRows <= kWidth);
+inline void softmax_rows(const AttentionS8& a, int rows, const F (&largest)[kAttentionRows], const float* factor,
+                         float (&inverse)[kWidth]) {
   I lanes[kWidth];
   for (int r = 0; r < rows; ++r) lanes[r] = Vec::as_int(largest[r]);
   alignas(64) float most[kWidth];
   Vec::store_i(
       most, fold_rows(lanes, rows, [](I x, I y) { return Vec::as_int(Vec::max(Vec::as_float(x), Vec::as_float(y))); }));
   for (int r = 0; r < rows; ++r) lanes[r] = softmax_levels(a, r, most[r], factor[r]);
-  store(factor, Vec::div(Vec::set(1.0f), Vec::to_float(fold_rows(lanes, rows, Vec::add_i))), rows);
+  Vec::store(inverse, Vec::div(Vec::set(1.0f), Vec::to_float(fold_rows(lanes, rows, Vec::add_i))));
 }
 
 template <bool kWhole>
@@ -383,19 +386,20 @@ struct ContextS8Epilogue {
   }
 };
 
-// Scores, softmax and context of some queries, whose bytes are at q. factor[r], of each, becomes 1 / the sum of its
-// levels.
+// Scores, softmax and context of some queries, whose bytes are at q; the scores of each are to be multiplied by its
+// factor.
 template <class Op>
-inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, const uint8_t* q, float* factor, int row,
-                              int rows) {
+inline void attention_s8_rows(const AttentionArgs& g, const AttentionS8& a, const uint8_t* q, const float* factor,
+                              int row, int rows) {
   F largest[kAttentionRows];
   for (int r = 0; r < rows; ++r) largest[r] = Vec::set(minus_inf());
   attention_product<Op>(rows, q, a.q_stride, a.k_panels, a.k_panel_bytes, a.k_steps, a.k_panel_count,
                         ScoresS8Epilogue{a.k_start, a.k_scale, a.scores, a.scores_stride, largest});
-  softmax_rows(a, rows, largest, factor);
+  alignas(64) float inverse[kWidth];
+  softmax_rows(a, rows, largest, factor, inverse);
   with_whole_panels(g.head_dim, [&]<bool kWhole>() {
     attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count,
-                          ContextS8Epilogue<kWhole>{a.v_start, a.v_scale, factor,
+                          ContextS8Epilogue<kWhole>{a.v_start, a.v_scale, inverse,
                                                     g.dst + static_cast<size_t>(row) * g.ldd, g.ldd, g.head_dim});
   });
 }
@@ -420,7 +424,9 @@ inline void attention_s8_with(const AttentionArgs& g) {
   const bool broken = pack_keys<Op>(g, a);
   pack_values<Op>(g, a);
   const float c2 = static_cast<float>(0x1.71547652b82fep+0 / __builtin_sqrt(static_cast<double>(g.head_dim)));
-  for_row_blocks<kWidth>(g.row_begin, g.row_end, [&](int first, int count) {
+  constexpr int kQueries = kWidth / kRowsAtOnce<Op> * kRowsAtOnce<Op>;  // whole tiles of at most 16
+  for (int first = g.row_begin; first < g.row_end; first += kQueries) {
+    const int count = g.row_end - first < kQueries ? g.row_end - first : kQueries;
     const F scales = quantize_head_rows<kActivationOffset>(g.q + static_cast<size_t>(first) * g.ld, g.ld, count,
                                                            g.head_dim, a.q, a.q_stride, [](int) {});
     alignas(64) float factor[kWidth];
@@ -428,7 +434,7 @@ inline void attention_s8_with(const AttentionArgs& g) {
     for_row_blocks<kRowsAtOnce<Op>>(0, count, [&](int row, int rows) {
       attention_s8_rows<Op>(g, a, a.q + static_cast<size_t>(row) * a.q_stride, factor + row, first + row, rows);
     });
-  });
+  }
 }
 
 }  // namespace

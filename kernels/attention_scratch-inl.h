@@ -17,7 +17,7 @@ constexpr size_t kAttentionRows = 8;
 
 struct AttentionS8Layout {
   size_t k_panels;  // int8 kN16K4, N = S keys, K = head_dim
-  size_t k_scale;   // float [padded S], zero past S
+  size_t k_scale;   // float [padded S], NaN past S
   size_t k_start;   // int32 [padded S]
   size_t v_panels;  // int8 kN16K4, N = head_dim, K = S
   size_t v_scale;   // float [padded head_dim]

@@ -27,8 +27,8 @@ inline void pack_static_keys(const AttentionStaticArgs& g, const AttentionS8& a)
     if (tokens < kPanelWidth) memset(dst, kFlip & 255, a.k_panel_bytes);
     Vec::store(a.k_scale + panel * kPanelWidth, Vec::first(Vec::set(1.0f), tokens, Vec::set(nan_value())));
     const char* rows = reinterpret_cast<const char*>(g.k) + static_cast<size_t>(panel * kPanelWidth) * g.ld;
-    for (int t = 0; t < tokens; ++t) prefetch_rows(g, panel * kPanelWidth + t);
     transpose_words(rows, g.ld, tokens, words, dst);
+    for (int t = 0; t < tokens; ++t) prefetch_rows(g, panel * kPanelWidth + t);
     for (int t = 0; rest != 0 && t < tokens; ++t) {
       uint32_t word = kFlip;  // 0 where the group goes past the head's columns
       memcpy(&word, rows + static_cast<size_t>(t) * g.ld + words * kGroupDepth, static_cast<size_t>(rest));
@@ -124,12 +124,13 @@ template <class Op>
 inline void attention_static_rows(const AttentionStaticArgs& g, const AttentionS8& a, int row, int rows, float factor,
                                   StaticQuantizer& quantizer) {
   F largest[kAttentionRows];
-  alignas(64) float inverse[kWidth];  // until softmax_rows each query's factor
-  Vec::store(inverse, Vec::set(factor));
+  float factors[kAttentionRows];
+  for (float& f : factors) f = factor;
   for (int r = 0; r < rows; ++r) largest[r] = Vec::set(minus_inf());
   attention_product<Op>(rows, g.q + static_cast<size_t>(row) * g.ld, g.ld, a.k_panels, a.k_panel_bytes, a.k_steps,
                         a.k_panel_count, ScoresS8Epilogue{a.k_start, a.k_scale, a.scores, a.scores_stride, largest});
-  softmax_rows(a, rows, largest, inverse);
+  alignas(64) float inverse[kWidth];
+  softmax_rows(a, rows, largest, factors, inverse);
   const auto context = [&](const auto& epilogue) {
     attention_product<Op>(rows, a.p, a.p_stride, a.v_panels, a.v_panel_bytes, a.v_steps, a.v_panel_count, epilogue);
   };

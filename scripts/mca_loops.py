@@ -156,6 +156,9 @@ def print_mca(tool, loops):
 def print_widths(loops):
     """The table by published widths; the lowest share that products are of the bound."""
     worst = 1.0
+    missing = WIDTHS.keys() - {title for title, *_ in loops}
+    if missing:
+        sys.exit(f"no loop of {', '.join(sorted(missing))}, which are to be judged by widths")
     print(f"{'kernel':<38}{'compiler':<10}{'core':<13}{'products':>8}{'instr.':>8}   cycles by: {'products':>8}{'SIMD':>8}{'decode':>8}"
           f"{'loads':>8}{'bound':>8}{'products of bound':>19}")
     for title, _, compiler, body in loops:

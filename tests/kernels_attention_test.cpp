@@ -70,13 +70,40 @@ std::vector<Case> cases() {
 class AttentionTest : public KernelTest {
  protected:
   void expect_same(Attention KernelTable::*form) {
+    static_assert(kAllValues[0] == Values::kRandom);
     uint32_t seed = 0;
     for (const Case& c : cases()) {
-      const Values values = kAllValues[++seed % 6];
-      const Problem problem(c.s, c.d, seed, values);
-      const auto expected = problem.run(kScalarTable.*form, 0, c.s);
-      ASSERT_TRUE(same_bits(expected, problem.run(table().*form, 0, c.s)))
-          << "S " << c.s << " d " << c.d << " values " << static_cast<int>(values);
+      ++seed;
+      for (Values values : {Values::kRandom, kAllValues[1 + seed % 5]}) {
+        const Problem problem(c.s, c.d, seed, values);
+        const auto expected = problem.run(kScalarTable.*form, 0, c.s);
+        ASSERT_TRUE(same_bits(expected, problem.run(table().*form, 0, c.s)))
+            << "S " << c.s << " d " << c.d << " values " << static_cast<int>(values);
+      }
+    }
+  }
+
+  // With `value` for all of one row or column of `part` (0 to 2: q, k, v). finite(i, n): whether the result is to be,
+  // so that not only NaN is compared with NaN.
+  template <class Finite>
+  void expect_same_spoilt(const Case& c, size_t part, bool column, int at, float value, const Finite& finite) {
+    Problem problem(c.s, c.d, 11, Values::kRandom);
+    const size_t d = static_cast<size_t>(c.d), fixed = static_cast<size_t>(at);
+    for (size_t i = 0; i < (column ? static_cast<size_t>(c.s) : d); ++i) {
+      problem.qkv[(column ? i : fixed) * problem.ld + part * d + (column ? fixed : i)] = value;
+    }
+    const auto expected = problem.run(kScalarTable.attention_s8, 0, c.s);
+    const auto actual = problem.run(table().attention_s8, 0, c.s);
+    const auto where = [&] {
+      return ::testing::Message() << "S " << c.s << " d " << c.d << " part " << part << " at " << at << " value "
+                                  << value;
+    };
+    ASSERT_TRUE(same_bits(expected, actual)) << where();
+    for (int i = 0; i < c.s; ++i) {
+      for (int n = 0; n < c.d; ++n) {
+        const float y = actual[static_cast<size_t>(i) * (d + 3) + static_cast<size_t>(n)];
+        ASSERT_EQ(std::isfinite(y), finite(i, n)) << where() << " row " << i << " column " << n;
+      }
     }
   }
 
@@ -96,6 +123,28 @@ TEST_P(AttentionTest, S8GivesTheScalarBits) { expect_same(&KernelTable::attentio
 TEST_P(AttentionTest, F32GivesTheScalarBits) { expect_same(&KernelTable::attention_f32); }
 TEST_P(AttentionTest, S8RowsDoNotDependOnTheRange) { expect_rows_do_not_matter(&KernelTable::attention_s8); }
 TEST_P(AttentionTest, F32RowsDoNotDependOnTheRange) { expect_rows_do_not_matter(&KernelTable::attention_f32); }
+
+// Scales and sums are taken of 16 rows at once: one row or column that has none must not touch its neighbours.
+TEST_P(AttentionTest, OneSpoiltRowAmongGoodOnes) {
+  const auto all = [](int, int) { return true; };
+  for (int s : {1, 15, 16, 17, 33, 49}) {
+    for (int d : {1, 16, 17, 20, 24, 36, 40, 64, 72}) {
+      for (int at : {0, 3, 5, 15, s - 1}) {
+        if (at >= s) continue;
+        for (float value : {NAN, INFINITY}) {
+          expect_same_spoilt({s, d}, 0, false, at, value, [at](int i, int) { return i != at; });
+          if (at < d) expect_same_spoilt({s, d}, 2, true, at, value, [at](int, int n) { return n != at; });
+        }
+        for (float value : {1e-31f, 0.0f}) {
+          expect_same_spoilt({s, d}, 0, false, at, value, all);
+          expect_same_spoilt({s, d}, 1, false, at, value, all);
+          if (at < d) expect_same_spoilt({s, d}, 2, true, at, value, all);
+        }
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
 
 // One broken value anywhere must reach the output, not vanish in a weight of 0.
 TEST_P(AttentionTest, NonFiniteInputsReachTheOutput) {

@@ -33,7 +33,7 @@ def convert(octobert: str, checkpoint: str, out: Path, options: list[str]) -> tu
     """Seconds, and MB at the peak."""
     command = [octobert, "convert", checkpoint, "-o", str(out), "--scheme", "dynamic", "--quiet", *options]
     before = time.perf_counter()
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # ours is for the figures
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - before
     process.returncode = os.waitstatus_to_exitcode(status)
