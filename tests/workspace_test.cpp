@@ -59,6 +59,22 @@ TEST(RowPlan, AWorkersBlocksAreItsShareOfTheRows) {
   }
 }
 
+// Of a narrow model, whose rows all fit the cache: by outputs until there are 6 rows a worker and worker, and with
+// float weights always.
+TEST(RowPlan, WorkersHaveRowsOfTheirOwnWhereThereAreEnough) {
+  for (const auto scheme : {format::Scheme::kDynamic, format::Scheme::kFloat}) {
+    const TinyModel tiny({.hidden = 32, .layers = 1, .heads = 2, .intermediate = 64, .labels = 3, .scheme = scheme});
+    for (const auto& [workers, fewest] : {std::pair{2, 24}, {3, 54}, {4, 96}}) {
+      for (const int tokens : {fewest - 1, fewest}) {
+        const std::vector<int32_t> ids(static_cast<size_t>(tokens), 1), offsets = {0, tokens};
+        BertState state;
+        state.prepare(tiny.model().config, {ids, {}, offsets}, workers, false);
+        EXPECT_EQ(state.plan.shared, scheme == format::Scheme::kFloat || tokens < fewest) << workers << ", " << tokens;
+      }
+    }
+  }
+}
+
 // The shares of attention cover all heads of all texts, and follow the rows: a worker's first head is of the text that
 // its first row is in.
 TEST(AttentionShares, FollowTheRows) {
