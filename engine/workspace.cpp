@@ -47,7 +47,7 @@ int cache_rows(const format::ModelConfig& config) {
 // Whether each worker takes rows of its own through all the weights. The workers then meet only around attention, and
 // not after every product, whose outputs they would share instead: MiniLM is 15 % faster on two threads, BERT-base up
 // to 6 %. But every worker streams all weights, so that all of them ask for workers / rows of a row's work in bytes: no
-// more than two workers with 12 rows each, where both ways take BERT-base as long (Emerald Rapids, 50 of 58 GB/s; with
+// more than two workers with 12 rows each, where both ways take BERT-base as long (Emerald Rapids, 47 of 58 GB/s; with
 // 8 rows it is 14 % slower). Float weights are 4 times as large, or unpacked by each worker.
 bool has_rows_of_its_own(const format::ModelConfig& config, int tokens, int workers) {
   constexpr int kRowsPerWorker = 6;
