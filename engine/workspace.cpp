@@ -11,8 +11,10 @@
 namespace octobert {
 namespace {
 
-constexpr int kRowMultiple = 8;        // rows of a register block of the fastest kernels
-constexpr int kMaxBlockRows = 128;     // more rows gain nothing: the weights' streaming is hidden from 64 on
+constexpr int kRowMultiple = 8;     // rows of a register block of the fastest kernels
+constexpr int kMinBlockRows = 32;   // streams 7 MB of a BERT-base layer's weights for 32 rows' 0.6 MB of results: fewer
+                                    // rows, to keep those in a small L2, would read more than they save
+constexpr int kMaxBlockRows = 128;  // more rows gain nothing: the weights' streaming is hidden from 64 on
 constexpr int kTokensPerWorker = 128;  // of a pass: 1024 in passes of 128 take 4 % less time than in one, whose float
                                        // projections leave the caches before attention reads them
 constexpr int kAttentionRowStep = 32;  // rows of an attention item, if texts are split: K and V are packed for each
@@ -34,14 +36,15 @@ bool multiplies_floats(const format::ModelConfig& config) {
          scheme == format::Scheme::kWeightOnlyInt4 || scheme == format::Scheme::kCodebook;
 }
 
-// Rows whose intermediate results, the FFN's as floats and bytes, take up half of a core's L2. Float products take four
-// times as long, so that results may come from farther away, while float weights are four times as many bytes to
-// stream, and those that are unpacked for each block took a quarter of the time: all rows that a pass has.
+// Rows whose intermediate results, the FFN's as floats and bytes, take up half of a core's L2, if it is not too small.
+// Float products take four times as long, so that results may come from farther away, while float weights are four
+// times as many bytes to stream, and those that are unpacked for each block took a quarter of the time: all rows that a
+// pass has.
 int cache_rows(const format::ModelConfig& config) {
   if (multiplies_floats(config)) return kMaxBlockRows;
   const size_t row_bytes = config.intermediate_size * (sizeof(float) + 1) + config.hidden_size * sizeof(float);
   const size_t rows = detect_cache_sizes().l2 / 2 / row_bytes;
-  return static_cast<int>(std::clamp<size_t>(rows / kRowMultiple * kRowMultiple, kRowMultiple, kMaxBlockRows));
+  return static_cast<int>(std::clamp<size_t>(rows / kRowMultiple * kRowMultiple, kMinBlockRows, kMaxBlockRows));
 }
 
 // Whether each worker takes rows of its own through all the weights. The workers then meet only around attention, and
