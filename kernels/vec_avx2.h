@@ -72,11 +72,8 @@ struct Vec {
   }
   template <int32_t kAdd>
   static void store_signed_64(uint8_t* p, I a, I b, I c, I d) {
-    const auto packed = [](I x, I y) {
-      return _mm256_packs_epi16(_mm256_packs_epi32(x.low, x.high), _mm256_packs_epi32(y.low, y.high));
-    };
-    store_packed<kAdd>(p, packed(a, b));
-    store_packed<kAdd>(p + 32, packed(c, d));
+    store_packed<kAdd>(p, packed_signed(a.low, a.high, b.low, b.high));
+    store_packed<kAdd>(p + 32, packed_signed(c.low, c.high, d.low, d.high));
   }
   template <int32_t kAdd>
   static I store_levels_64(uint8_t* p, I sum, I a, I b, I c, I d) {
@@ -88,18 +85,20 @@ struct Vec {
     store_packed<kAdd>(p + 32, cd);
     return add_i(sum, {_mm256_sad_epu8(ab, zero), _mm256_sad_epu8(cd, zero)});
   }
-  // 4 of a.low, 4 of a.high, 4 of b.low, 4 of b.high, the next 4 of a.low, ...: what packing makes of a and b.
+  // What packing makes of four registers: 4 of x, 4 of y, 4 of z, 4 of w, the next 4 of x, ...
+  static __m256i packed_signed(__m256i x, __m256i y, __m256i z, __m256i w) {
+    return _mm256_packs_epi16(_mm256_packs_epi32(x, y), _mm256_packs_epi32(z, w));
+  }
   template <int32_t kAdd>
-  static void store_packed(uint8_t* p, __m256i bytes) {
-    if constexpr (kAdd != 0) bytes = _mm256_add_epi8(bytes, _mm256_set1_epi8(static_cast<char>(kAdd)));
+  static void store_packed(uint8_t* p, __m256i packed) {
+    if constexpr (kAdd != 0) packed = _mm256_add_epi8(packed, _mm256_set1_epi8(static_cast<char>(kAdd)));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(bytes, order));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(packed, order));
   }
   static I join_bytes(I a, I b, I c, I d) {
     const auto half = [](__m256i x, __m256i y, __m256i z, __m256i w) {
-      const __m256i by_four = _mm256_packs_epi16(_mm256_packs_epi32(x, y), _mm256_packs_epi32(z, w));
       const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-      return _mm256_shuffle_epi8(by_four, _mm256_broadcastsi128_si256(order));
+      return _mm256_shuffle_epi8(packed_signed(x, y, z, w), _mm256_broadcastsi128_si256(order));
     };
     return {half(a.low, b.low, c.low, d.low), half(a.high, b.high, c.high, d.high)};
   }

@@ -73,7 +73,7 @@ struct Vec {
   static void store_bytes(uint8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
   template <int32_t kAdd>
   static void store_signed_64(uint8_t* p, I a, I b, I c, I d) {
-    store_packed<kAdd>(p, _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
+    store_packed<kAdd>(p, packed_signed(a, b, c, d));
   }
   template <int32_t kAdd>
   static I store_levels_64(uint8_t* p, I sum, I a, I b, I c, I d) {
@@ -81,17 +81,23 @@ struct Vec {
     store_packed<kAdd>(p, bytes);
     return _mm512_dpbusd_epi32(sum, bytes, _mm512_set1_epi8(1));
   }
-  // 4 of a, 4 of b, 4 of c, 4 of d, the next 4 of a, ...: what packing makes of four.
-  template <int32_t kAdd>
-  static void store_packed(uint8_t* p, I bytes) {
-    if constexpr (kAdd != 0) bytes = _mm512_add_epi8(bytes, _mm512_set1_epi8(static_cast<char>(kAdd)));
+  // What packing makes of four: 4 of a, 4 of b, 4 of c, 4 of d, the next 4 of a, ...
+  static I packed_signed(I a, I b, I c, I d) {
+    return _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  }
+  // All of a, all of b, ...
+  static I in_order(I packed) {
     const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    store_i(p, _mm512_permutexvar_epi32(order, bytes));
+    return _mm512_permutexvar_epi32(order, packed);
+  }
+  template <int32_t kAdd>
+  static void store_packed(uint8_t* p, I packed) {
+    if constexpr (kAdd != 0) packed = _mm512_add_epi8(packed, _mm512_set1_epi8(static_cast<char>(kAdd)));
+    store_i(p, in_order(packed));
   }
   static I join_bytes(I a, I b, I c, I d) {
-    const I by_four = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));  // as in store_packed
     const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    return _mm512_shuffle_epi8(by_four, _mm512_broadcast_i32x4(order));
+    return _mm512_shuffle_epi8(packed_signed(a, b, c, d), _mm512_broadcast_i32x4(order));
   }
   static I load_quads(const char* p, size_t apart) {
     const auto quad = [=](size_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * apart)); };
@@ -117,8 +123,7 @@ struct Vec {
     const I low = _mm512_packs_epi32(rounded(a), rounded(b)), high = _mm512_packs_epi32(rounded(c), rounded(d));
     I bytes = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(-127));
     if constexpr (!kSigned) bytes = _mm512_xor_si512(bytes, _mm512_set1_epi8(-128));
-    const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    bytes = _mm512_permutexvar_epi32(order, bytes);
+    bytes = in_order(bytes);
     if constexpr (kVectors == 4) store_i(p, bytes);
     if constexpr (kVectors == 2 || kVectors == 3) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(bytes));
