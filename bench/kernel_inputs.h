@@ -7,6 +7,7 @@
 #include <random>
 
 #include "engine/aligned_buffer.h"
+#include "kernels/cpu.h"
 #include "kernels/kernels.h"
 
 namespace octobert::bench {
@@ -155,7 +156,8 @@ inline void run_product(const KernelTable& table, Product& p, Product& next, Row
                      .panel_end = p.panels(),
                      .activation = p.activation,
                      .splits = rows.splits(),
-                     .after = {next.s8.data(), packed_s8_panel_bytes(as_size(next.k))}};
+                     .after = {next.s8.data(), packed_s8_panel_bytes(as_size(next.k))},
+                     .fetch_results = fetches_results()};
   if (p.numbers == Numbers::kStatic) {
     args.a_scale = nullptr;
     args.dst = nullptr;

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <string>
 #include <string_view>
 
 #if defined(__x86_64__)
@@ -88,8 +89,16 @@ CacheSizes cache_sizes_from_cpuid() {
   }
   return {};
 }
+
+std::string read_vendor() {
+  std::array<uint32_t, 3> letters = {};  // in the order ebx, edx, ecx
+  uint32_t last_leaf;
+  if (!__get_cpuid(0, &last_leaf, &letters[0], &letters[2], &letters[1])) return {};
+  return {reinterpret_cast<const char*>(letters.data()), sizeof(letters)};
+}
 #else
 CacheSizes cache_sizes_from_cpuid() { return {}; }
+std::string read_vendor() { return {}; }
 #endif
 
 }  // namespace
@@ -173,6 +182,13 @@ CacheSizes detect_cache_sizes() {
     return found;
   }();
   return kSizes;
+}
+
+bool fetches_results(std::string_view vendor) { return vendor == "AuthenticAMD"; }
+
+bool fetches_results() {
+  static const bool kFetches = fetches_results(read_vendor());
+  return kFetches;
 }
 
 }  // namespace octobert

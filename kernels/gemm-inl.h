@@ -201,7 +201,25 @@ inline void prefetch_bytes(const GemmS8Args& g, int row, int rows, int end_panel
   const uint8_t* q = g.q + static_cast<size_t>(row) * g.ldq + end_panel * kPanelWidth - 1;
   for (int r = 0; r < rows; ++r, q += g.ldq) __builtin_prefetch(q, 1, 3);
 }
-inline void prefetch_bytes(const GemmF32Args&, int, int, int) {}
+
+template <int P>
+inline void prefetch_floats(const Block& block, int rows) {
+  for (int r = 0; r < rows; ++r) {
+    for (int p = 0; p < P; ++p) __builtin_prefetch(block.row(r) + p * kPanelWidth, 1, 3);
+  }
+}
+
+// What a tile of rows from `row` on and P panels from `panel` on will write.
+template <int P>
+inline void prefetch_results(const GemmS8Args& g, const Block& block, int row, int rows, int panel) {
+  if (g.q != nullptr) {
+    prefetch_bytes(g, row, rows, panel + P);
+  } else if (g.fetch_results) {
+    prefetch_floats<P>(block, rows);
+  }
+}
+template <int P>
+inline void prefetch_results(const GemmF32Args&, const Block&, int, int, int) {}
 
 // What the walk over rows and panels needs to know of a product, whatever its type.
 struct GemmShape {
@@ -240,7 +258,7 @@ void gemm_panels(const GemmShape& shape, const Args& g, int panel, const char* b
     const int rows = (shape.rows - row) / (blocks - block);
     const Block result =
         bytes ? Block{floats, kColumns} : Block{g.dst + static_cast<size_t>(row) * g.ldd + panel * kPanelWidth, g.ldd};
-    if (bytes) prefetch_bytes(g, row, rows, panel + P);
+    prefetch_results<P>(g, result, row, rows, panel);
     const Prefetch prefetch = {static_cast<const char*>(next.at) + static_cast<size_t>(block) * slice, next.panel_bytes,
                                step};
     tile_rows<Op, P, true>(rows, shape.a + static_cast<size_t>(row) * shape.lda, shape.lda, b, shape.panel_bytes,

@@ -82,6 +82,7 @@ struct GemmS8Args {
   // What the caller reads next, of any product: fetched into L2 while the last panels of this one are worked on, as
   // far as its steps reach.
   PanelsAhead after = {};
+  bool fetch_results = false;  // the lines of dst before each tile: see fetches_results() in cpu.h
 };
 
 // Rows of activation bytes brought, in place, into a form that the table's products take faster; GemmS8Args::splits

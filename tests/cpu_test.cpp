@@ -264,5 +264,16 @@ TEST(Caches, ThisMachineHasSensibleOnes) {
   EXPECT_TRUE(sizes.l3 == 0 || sizes.l3 >= sizes.l2 / 2);
 }
 
+TEST(Vendor, ResultsAreFetchedWhereThatIsFaster) {
+  EXPECT_TRUE(fetches_results("AuthenticAMD"));
+  EXPECT_FALSE(fetches_results("GenuineIntel"));
+  EXPECT_FALSE(fetches_results(""));
+#if defined(__x86_64__)
+  EXPECT_EQ(fetches_results(), __builtin_cpu_is("amd") != 0);
+#else
+  EXPECT_FALSE(fetches_results());
+#endif
+}
+
 }  // namespace
 }  // namespace octobert

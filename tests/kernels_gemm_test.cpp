@@ -54,6 +54,7 @@ struct S8Problem : S8Operands {
     GemmS8Args g = args(dst.data(), ldd, activation);
     if (row_max) g.row_max_bits = bits.data();
     g.after = after;
+    g.fetch_results = fetch_results;
     g.panel_begin = begin;
     g.panel_end = end;
     table.gemm_s8(g);
@@ -64,6 +65,7 @@ struct S8Problem : S8Operands {
   size_t ldd;
   int begin, end;
   PanelsAhead after = {};
+  bool fetch_results = false;
 };
 
 bool same_row_max(const std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
@@ -133,6 +135,16 @@ TEST_P(GemmTest, S8FetchingAheadPastTheEndOfMemoryGivesTheScalarBits) {
       S8Problem problem({m, 110, 67}, 5, Values::kRandom, Guard::kAfter);
       problem.after = {last.data() + 63, panel_bytes};
       expect_same_s8(table(), problem, Activation::kGelu, Guard::kAfter);
+    }
+  }
+}
+
+TEST_P(GemmTest, S8FetchedResultsAreTheScalarBits) {
+  for (const Guard guard : {Guard::kBefore, Guard::kAfter}) {
+    for (const Shape& shape : {Shape{1, 9, 67}, Shape{8, 48, 64}, Shape{21, 110, 21}}) {
+      S8Problem problem(shape, 3, Values::kRandom, guard);
+      problem.fetch_results = true;
+      expect_same_s8(table(), problem, Activation::kGelu, guard);
     }
   }
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/panel_split.h"
+#include "kernels/cpu.h"
 #include "tests/tiny_model.h"
 
 namespace octobert::test {
@@ -53,6 +54,7 @@ class OneByOne : public Executor {
 struct Asked {
   int begin, end;
   PanelsAhead after;
+  bool fetch_results;
 };
 std::vector<Asked> written_down;
 
@@ -63,7 +65,9 @@ std::vector<Asked> ask(const Linear& product, const Workers& workers, const Line
   BertState state;
   state.prepare(kTiny.model().config, {ids, {}, offsets}, workers.count, /*whole=*/true);
   KernelTable table = {};
-  table.gemm_s8 = [](const GemmS8Args& g) { written_down.push_back({g.panel_begin, g.panel_end, g.after}); };
+  table.gemm_s8 = [](const GemmS8Args& g) {
+    written_down.push_back({g.panel_begin, g.panel_end, g.after, g.fetch_results});
+  };
   written_down.clear();
   linear(table, workers, product, Activation::kNone, {}, 4, {}, {.next = next}, state);
   return written_down;
@@ -76,6 +80,14 @@ Linear product_of(const std::vector<int8_t>& weights, int panels, int k) {
   product.k = k;
   product.weight_s8 = weights.data();
   return product;
+}
+
+TEST(Linear, FetchesResultsAsTheProcessorLikesIt) {
+  const std::vector<int8_t> weights(packed_s8_panel_bytes(64));
+  OneByOne executor(1, 0);
+  const std::vector<Asked> asked = ask(product_of(weights, 1, 64), {&executor, 1, 0}, nullptr);
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].fetch_results, fetches_results());
 }
 
 class FetchedAhead : public testing::TestWithParam<int> {};
