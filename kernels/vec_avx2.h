@@ -147,7 +147,7 @@ struct Vec {
   };
   static Split split(F x) {
     const F whole = rint(x);
-    return {whole, sub(x, whole)};
+    return {whole, fnma(whole, set(1.0f), x)};  // x - whole; rint has AMD's adders
   }
   static F scale(F p, F n) { return as_float(add_i(as_int(p), shift_left<23>(to_int(n)))); }
   static F first(F x, int n, F other) {
