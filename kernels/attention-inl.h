@@ -116,7 +116,7 @@ constexpr int kRowsAhead = kPanelWidth;
 template <int kLocality, class T>
 inline void prefetch_row(const T* x, int head_dim) {
   constexpr int kLine = 64 / sizeof(T);
-  for (int i = 0; i < head_dim; i += kLine) __builtin_prefetch(x + i, 0, kLocality);
+  for (int i = 0; i < head_dim; i += kLine) fetch_line<kLocality>(x + i);
 }
 
 // While K's row j is worked on: K's next rows into L1; V's and Q's, whose turn comes, into L2.

@@ -199,13 +199,13 @@ inline void quantize_block(const GemmF32Args&, Block, int, int, int) {}
 // The lines that quantize_block will write: the last of each row, as its first was the last of the panels before.
 inline void prefetch_bytes(const GemmS8Args& g, int row, int rows, int end_panel) {
   const uint8_t* q = g.q + static_cast<size_t>(row) * g.ldq + end_panel * kPanelWidth - 1;
-  for (int r = 0; r < rows; ++r, q += g.ldq) __builtin_prefetch(q, 1, 3);
+  for (int r = 0; r < rows; ++r, q += g.ldq) fetch_line<3>(q);
 }
 
 template <int P>
 inline void prefetch_floats(const Block& block, int rows) {
   for (int r = 0; r < rows; ++r) {
-    for (int p = 0; p < P; ++p) __builtin_prefetch(block.row(r) + p * kPanelWidth, 1, 3);
+    for (int p = 0; p < P; ++p) fetch_line<3>(block.row(r) + p * kPanelWidth);
   }
 }
 
