@@ -330,9 +330,7 @@ inline I softmax_levels(const AttentionS8& a, int r, float largest, float factor
   const F m = Vec::set(largest);
   const F f = Vec::set(factor);
   I den = Vec::zero_i();
-  // x - m by a multiplier: on AMD's cores what adds has two units, and exp2_q8 alone would keep them busy for longer.
-  const F one = Vec::set(1.0f);
-  const auto level = [&](int j) { return exp2_q8(Vec::mul(Vec::fnma(m, one, Vec::load(x + j)), f)); };
+  const auto level = [&](int j) { return exp2_q8(Vec::mul(Vec::sub_beside_adds(Vec::load(x + j), m), f)); };
   const int count = a.k_panel_count * kPanelWidth;
   int j = 0;
   for (; j + 4 * kWidth <= count; j += 4 * kWidth) {

@@ -6,7 +6,7 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
-#include <string>
+#include <cstring>
 #include <string_view>
 
 #if defined(__x86_64__)
@@ -46,6 +46,8 @@ size_t parse_size(std::string_view text) {
   if (unit == "M") return value << 20;
   return 0;
 }
+
+using Vendor = std::array<char, 13>;  // and a zero
 
 void keep_size(CacheSizes& sizes, int level, size_t bytes) {
   if (bytes == 0) return;
@@ -90,15 +92,17 @@ CacheSizes cache_sizes_from_cpuid() {
   return {};
 }
 
-std::string read_vendor() {
-  std::array<uint32_t, 3> letters = {};  // in the order ebx, edx, ecx
-  uint32_t last_leaf;
-  if (!__get_cpuid(0, &last_leaf, &letters[0], &letters[2], &letters[1])) return {};
-  return {reinterpret_cast<const char*>(letters.data()), sizeof(letters)};
+Vendor read_vendor() {
+  uint32_t last_leaf, letters[3];  // in the order ebx, edx, ecx
+  Vendor vendor = {};
+  if (__get_cpuid(0, &last_leaf, &letters[0], &letters[2], &letters[1])) {
+    memcpy(vendor.data(), letters, sizeof(letters));
+  }
+  return vendor;
 }
 #else
 CacheSizes cache_sizes_from_cpuid() { return {}; }
-std::string read_vendor() { return {}; }
+Vendor read_vendor() { return {}; }
 #endif
 
 }  // namespace
@@ -184,10 +188,10 @@ CacheSizes detect_cache_sizes() {
   return kSizes;
 }
 
-bool fetches_results(std::string_view vendor) { return vendor == "AuthenticAMD"; }
+bool fetches_results(const char* vendor) { return std::string_view(vendor) == "AuthenticAMD"; }
 
 bool fetches_results() {
-  static const bool kFetches = fetches_results(read_vendor());
+  static const bool kFetches = fetches_results(read_vendor().data());
   return kFetches;
 }
 

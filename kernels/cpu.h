@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <string_view>
-
 namespace octobert {
 
 // Bits of KernelTable::required_features. Each x86 bit means: CPUID has it and XCR0 says that the
@@ -48,11 +46,11 @@ struct X86CacheLeaf {
 };                                                                // one subleaf of CPUID 4 or 0x8000001D
 bool add_x86_cache(const X86CacheLeaf& leaf, CacheSizes& sizes);  // false: there is no such cache, nor one after it
 
-// Whether integer products gain by fetching the lines that a tile of float results goes to before the tile is computed
-// (GemmS8Args::fetch_results). On AMD's processors they do (Zen 4: BERT-base 2 % faster); on Intel's, which ask for the
-// lines of stores that wait by themselves, they lose (Emerald Rapids: 1.0 to 1.4 %); elsewhere it was not measured.
-bool fetches_results();                         // on this CPU; read once, cached
-bool fetches_results(std::string_view vendor);  // CPUID's, 12 characters; empty where there is none
+// Whether integer products fetch the lines that a tile of float results goes to before the tile is computed
+// (GemmS8Args::fetch_results): on AMD's processors, of which Zen 4 was measured (BERT-base 1 to 2 % faster), and not on
+// others: Intel's Emerald Rapids is 1.0 to 1.4 % slower with it, and elsewhere nothing is known.
+bool fetches_results();                    // on this CPU; read once, cached
+bool fetches_results(const char* vendor);  // CPUID's, 12 characters; empty where there is none
 
 }  // namespace octobert
 

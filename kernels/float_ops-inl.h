@@ -34,11 +34,11 @@ inline void store(float* p, F x, int count) {
   }
 }
 
-// Fetches the line of p into L1 (3) or L2 (2). The empty assembly is there because g++ 12 takes a function that only
-// prefetches for one without effects, and drops all calls of it.
-template <int kLocality>
+// Fetches the line of p into L1 (3) or L2 (2), to be read or written. The empty assembly is there because g++ 12 takes
+// a function that only prefetches for one without effects, and drops all calls of it.
+template <int kLocality, int kWrite = 0>
 inline void fetch_line(const void* p) {
-  __builtin_prefetch(p, 0, kLocality);
+  __builtin_prefetch(p, kWrite, kLocality);
   asm volatile("");
 }
 

@@ -199,20 +199,20 @@ inline void quantize_block(const GemmF32Args&, Block, int, int, int) {}
 // The lines that quantize_block will write: the last of each row, as its first was the last of the panels before.
 inline void prefetch_bytes(const GemmS8Args& g, int row, int rows, int end_panel) {
   const uint8_t* q = g.q + static_cast<size_t>(row) * g.ldq + end_panel * kPanelWidth - 1;
-  for (int r = 0; r < rows; ++r, q += g.ldq) fetch_line<3>(q);
+  for (int r = 0; r < rows; ++r, q += g.ldq) fetch_line<3, 1>(q);
 }
 
 template <int P>
 inline void prefetch_floats(const Block& block, int rows) {
   for (int r = 0; r < rows; ++r) {
-    for (int p = 0; p < P; ++p) fetch_line<3>(block.row(r) + p * kPanelWidth);
+    for (int p = 0; p < P; ++p) fetch_line<3, 1>(block.row(r) + p * kPanelWidth);
   }
 }
 
 // What a tile of rows from `row` on and P panels from `panel` on will write.
 template <int P>
 inline void prefetch_results(const GemmS8Args& g, const Block& block, int row, int rows, int panel) {
-  if (g.q != nullptr) {
+  if (gives_bytes(g)) {
     prefetch_bytes(g, row, rows, panel + P);
   } else if (g.fetch_results) {
     prefetch_floats<P>(block, rows);

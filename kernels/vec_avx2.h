@@ -126,6 +126,7 @@ struct Vec {
   static F set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
   static F add(F a, F b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
   static F sub(F a, F b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
+  static F sub_beside_adds(F a, F b) { return sub(a, b); }  // Golden Cove adds 256 bits with units of their own
   static F mul(F a, F b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
   static F div(F a, F b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
   static F fma(F a, F b, F c) {
@@ -147,7 +148,7 @@ struct Vec {
   };
   static Split split(F x) {
     const F whole = rint(x);
-    return {whole, fnma(whole, set(1.0f), x)};  // x - whole; rint has AMD's adders
+    return {whole, sub(x, whole)};
   }
   static F scale(F p, F n) { return as_float(add_i(as_int(p), shift_left<23>(to_int(n)))); }
   static F first(F x, int n, F other) {

@@ -14,6 +14,7 @@
 //   load_quads             4 quads (of 4 words, 16 bytes), `apart` bytes from one to the next
 //   transpose_quads        each quad of four, as the rows of 4 x 4 words, to its columns
 //   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
+//   sub_beside_adds        sub, for where many other operations want the units that add
 //   max, min               a > b ? a : b and a < b ? a : b lane by lane, exactly: b where either is NaN or both zero
 //   clamp                  max(x, -limit), then min(, limit), limit > 0; of a NaN anything
 //   rint, to_int           nearest, ties to even; to_int for |x| < 2^31
@@ -142,6 +143,9 @@ struct Vec {
   static F set(float x) { return _mm512_set1_ps(x); }
   static F add(F a, F b) { return _mm512_add_ps(a, b); }
   static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  // x - y as x - 1 y: Zen 4 adds 512 bits with units that also scale, reduce, convert and compare, and multiplies with
+  // others, which exp2_q8 leaves idle. On Intel's cores all are the same units.
+  static F sub_beside_adds(F a, F b) { return fnma(b, set(1.0f), a); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
   static F div(F a, F b) { return _mm512_div_ps(a, b); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
@@ -156,7 +160,7 @@ struct Vec {
   };
   static Split split(F x) {  // vrndscaleps is two operations on Intel's cores, vreduceps one
     const F rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    return {fnma(rest, set(1.0f), x), rest};  // x - rest: vreduceps has AMD's adders for two cycles
+    return {sub_beside_adds(x, rest), rest};
   }
   static F scale(F p, F n) { return _mm512_scalef_ps(p, n); }
   static F first(F x, int n, F other) { return _mm512_mask_mov_ps(other, mask(n), x); }

@@ -142,6 +142,7 @@ struct Vec {
   static F sub(F x, F y) {
     return {vsubq_f32(x.a, y.a), vsubq_f32(x.b, y.b), vsubq_f32(x.c, y.c), vsubq_f32(x.d, y.d)};
   }
+  static F sub_beside_adds(F x, F y) { return sub(x, y); }  // one kind of unit for all
   static F mul(F x, F y) {
     return {vmulq_f32(x.a, y.a), vmulq_f32(x.b, y.b), vmulq_f32(x.c, y.c), vmulq_f32(x.d, y.d)};
   }

@@ -82,12 +82,13 @@ Linear product_of(const std::vector<int8_t>& weights, int panels, int k) {
   return product;
 }
 
-TEST(Linear, FetchesResultsAsTheProcessorLikesIt) {
+TEST(Linear, FetchesResultsWhereTheProcessorIsFasterForIt) {
+  if (!fetches_results()) GTEST_SKIP() << "this processor fetches none";
   const std::vector<int8_t> weights(packed_s8_panel_bytes(64));
   OneByOne executor(1, 0);
   const std::vector<Asked> asked = ask(product_of(weights, 1, 64), {&executor, 1, 0}, nullptr);
   ASSERT_EQ(asked.size(), 1u);
-  EXPECT_EQ(asked[0].fetch_results, fetches_results());
+  EXPECT_TRUE(asked[0].fetch_results);
 }
 
 class FetchedAhead : public testing::TestWithParam<int> {};
