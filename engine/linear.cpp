@@ -142,8 +142,32 @@ void unpack(const Call& c, int panel, float* dst) {
   }
 }
 
+// Whether int8 weights become floats in registers. Each register block of rows makes them again: one or two do.
+bool multiplies_as_packed(const Call& c) {
+  constexpr int kFewRows = 16;
+  return c.kernels.gemm_w8 != nullptr && c.product.scheme == Scheme::kWeightOnly && c.rows <= kFewRows &&
+         c.product.k % kGroupDepth == 0;
+}
+
+void packed_weight_only_product(const Call& c, PanelRange panels) {
+  c.kernels.gemm_w8({.a = c.input.data,
+                     .lda = c.input.stride,
+                     .b = nullptr,
+                     .b_scale = c.product.scale,
+                     .bias = c.product.bias,
+                     .dst = c.dst.data,
+                     .ldd = c.dst.stride,
+                     .m = c.rows,
+                     .k = c.product.k,
+                     .panel_begin = panels.begin,
+                     .panel_end = panels.end,
+                     .activation = c.activation,
+                     .b_s8 = c.product.weight_s8});
+}
+
 // The weights become floats, a few panels at a time, and stay in the cache while all rows pass over them.
 void weight_only_product(const Call& c, int worker, PanelRange panels) {
+  if (multiplies_as_packed(c)) return packed_weight_only_product(c, panels);
   auto* unpacked = reinterpret_cast<float*>(c.state.scratch(worker).data);
   const int at_once = unpacked_panels(c.product.k);
   for (int begin = panels.begin; begin < panels.end; begin += at_once) {

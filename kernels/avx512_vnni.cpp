@@ -55,8 +55,20 @@ struct FmaF32 {
   }
 };
 
+// Floats times int8 weights. What makes floats of them runs beside the multipliers on Zen 4.
+struct FmaW8 : FmaF32 {
+  static constexpr int kParts = kGroupDepth;
+  template <int kPart>
+  static B load_part(const char* p) {
+    I group = Vec::load_i(p);
+    if constexpr (kPart < kGroupDepth - 1) group = Vec::shift_left<8 * (kGroupDepth - 1 - kPart)>(group);
+    return Vec::to_float(Vec::shift_right<24>(group));
+  }
+};
+
 void gemm_s8(const GemmS8Args& g) { gemm_s8_with<DotS8>(g); }
 void gemm_f32(const GemmF32Args& g) { gemm_f32_with<FmaF32>(g); }
+void gemm_w8(const GemmF32Args& g) { gemm_w8_with<FmaW8>(g); }
 void attention_s8(const AttentionArgs& g) { attention_s8_with<DotS8>(g); }
 void attention_static(const AttentionStaticArgs& g) { attention_static_with<DotS8>(g); }
 void attention_f32(const AttentionArgs& g) { attention_f32_with<FmaF32>(g); }
@@ -83,6 +95,7 @@ constinit const KernelTable kAvx512VnniTable = {
     .attention_f32 = attention_f32,
     .softmax = softmax,
     .activate = activate,
+    .gemm_w8 = gemm_w8,
 };
 
 }  // namespace octobert

@@ -318,6 +318,20 @@ inline void gemm_f32_with(const GemmF32Args& g) {
   gemm<Op, GemmF32Epilogue>(shape, g, nullptr);
 }
 
+// An Op with kGroupDepth parts, which makes floats of a group of int8 weights.
+template <class Op>
+inline void gemm_w8_with(const GemmF32Args& g) {
+  const size_t k = static_cast<size_t>(g.k);
+  const GemmShape shape = {reinterpret_cast<const char*>(g.a),
+                           g.lda * sizeof(float),
+                           reinterpret_cast<const char*>(g.b_s8),
+                           packed_s8_panel_bytes(k),
+                           static_cast<int>(group_count(k)),
+                           g.m,
+                           {}};
+  gemm<Op, GemmF32Epilogue>(shape, g, nullptr);
+}
+
 }  // namespace
 }  // namespace octobert
 

@@ -105,7 +105,8 @@ constexpr size_t split_row_bytes(int k) {
 }
 
 // dst[m][n] = act(acc * scale + bias): acc = fma over k = 0..K-1 in this order, from 0;
-// with b_scale: fma(acc, b_scale[n], bias[n]); without: acc + bias[n].
+// with b_scale: fma(acc, b_scale[n], bias[n]); without: acc + bias[n]. gemm_w8 reads b_s8 instead of b; K is then a
+// multiple of kGroupDepth.
 struct GemmF32Args {
   const float* a;  // [M][lda]
   size_t lda;
@@ -117,6 +118,7 @@ struct GemmF32Args {
   int m, k;
   int panel_begin, panel_end;
   Activation activation;
+  const int8_t* b_s8 = nullptr;  // packed kN16K4, address of panel 0
 };
 
 // q[m][k] = round_half_even(clamp(src[m][k] * (127 / absmax[m]), -127, 127)) as activation
@@ -276,6 +278,9 @@ struct KernelTable {
   // Both null: the products take all rows as they are.
   bool (*split_rows)(const SplitRowsArgs&) = nullptr;
   void (*join_rows)(const SplitRowsArgs&) = nullptr;
+  // The bits of unpack_panel and gemm_f32 after it, without floats of weights in memory: they are made once a register
+  // block, so that it pays for few rows. Null: there is none.
+  void (*gemm_w8)(const GemmF32Args&) = nullptr;
 };
 
 // Each defined by kernels/<name>.cpp, the only symbol that such a unit exports; a build has those

@@ -7,6 +7,8 @@
 //   load_a, load_b, mac(acc, a, b)
 //   negative_sums      optional: what its sums lack, per output of a panel (avx2.cpp); goes into the start
 //   tile               optional: a loop of its own, where its instructions or registers want another order
+//   kParts, load_part  optional: a step takes kParts words of each row, one after the other, against as many parts of
+//                      the panel's 64 bytes, load_part<i>(p) instead of load_b
 //
 // The accumulators are separate variables because g++ 12 keeps an array of them in memory (37 % of the peak against
 // 93 %), and mac is one asm statement where g++ spills intrinsics' accumulators; tests/isa_symbols.py looks for spills
@@ -36,6 +38,24 @@ struct PanelSums {
 template <class Column, class Acc>
 PanelSums(const Column&, Acc) -> PanelSums<Column, Acc>;  // clang 14 deduces no aggregates
 
+template <class Op>
+constexpr int tile_parts() {
+  if constexpr (requires { Op::kParts; }) {
+    return Op::kParts;
+  } else {
+    return 1;
+  }
+}
+
+template <class Op, int kPart>
+inline typename Op::B load_weights(const char* p) {
+  if constexpr (tile_parts<Op>() > 1) {
+    return Op::template load_part<kPart>(p);
+  } else {
+    return Op::load_b(p);
+  }
+}
+
 #define OCTOBERT_TILE_ROWS(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
 #define OCTOBERT_TILE_DECLARE(r)                                               \
@@ -43,12 +63,21 @@ PanelSums(const Column&, Acc) -> PanelSums<Column, Acc>;  // clang 14 deduces no
   [[maybe_unused]] typename Op::Acc c##r##1 = epilogue.init(r, P > 1 ? 1 : 0); \
   [[maybe_unused]] typename Op::Acc c##r##2 = epilogue.init(r, P > 2 ? 2 : 0);
 
-#define OCTOBERT_TILE_STEP(r)                                            \
-  if constexpr (R > r) {                                                 \
-    const typename Op::A x = Op::load_a((r < 4 ? a : a4) + r % 4 * lda); \
-    c##r##0 = Op::mac(c##r##0, x, b0);                                   \
-    if constexpr (P > 1) c##r##1 = Op::mac(c##r##1, x, b1);              \
-    if constexpr (P > 2) c##r##2 = Op::mac(c##r##2, x, b2);              \
+#define OCTOBERT_TILE_STEP(r)                                                        \
+  if constexpr (R > r) {                                                             \
+    const typename Op::A x = Op::load_a((r < 4 ? a : a4) + r % 4 * lda + kPart * 4); \
+    c##r##0 = Op::mac(c##r##0, x, b0);                                               \
+    if constexpr (P > 1) c##r##1 = Op::mac(c##r##1, x, b1);                          \
+    if constexpr (P > 2) c##r##2 = Op::mac(c##r##2, x, b2);                          \
+  }
+
+#define OCTOBERT_TILE_PART(part)                                                                           \
+  if constexpr (tile_parts<Op>() > part) {                                                                 \
+    constexpr int kPart = part;                                                                            \
+    const typename Op::B b0 = load_weights<Op, kPart>(b);                                                  \
+    [[maybe_unused]] const typename Op::B b1 = load_weights<Op, kPart>(b + (P > 1 ? panel_bytes : 0));     \
+    [[maybe_unused]] const typename Op::B b2 = load_weights<Op, kPart>(b + (P > 2 ? 2 * panel_bytes : 0)); \
+    OCTOBERT_TILE_ROWS(OCTOBERT_TILE_STEP)                                                                 \
   }
 
 #define OCTOBERT_TILE_FINISH(r)                                        \
@@ -77,18 +106,18 @@ template <class Op, int R, int P, bool kPrefetch, class Epilogue>
   OCTOBERT_TILE_ROWS(OCTOBERT_TILE_DECLARE)
   [[maybe_unused]] const char* a4 = a + 4 * lda;
   for (int i = 0; i < steps; ++i) {
-    const typename Op::B b0 = Op::load_b(b);
-    [[maybe_unused]] const typename Op::B b1 = Op::load_b(b + (P > 1 ? panel_bytes : 0));
-    [[maybe_unused]] const typename Op::B b2 = Op::load_b(b + (P > 2 ? 2 * panel_bytes : 0));
     if constexpr (kPrefetch) {
       __builtin_prefetch(prefetch.from, 0, 2);
       if constexpr (P > 1) __builtin_prefetch(prefetch.from + prefetch.panel_bytes, 0, 2);
       if constexpr (P > 2) __builtin_prefetch(prefetch.from + 2 * prefetch.panel_bytes, 0, 2);
       prefetch.from += prefetch.step;
     }
-    OCTOBERT_TILE_ROWS(OCTOBERT_TILE_STEP)
-    a += 4;
-    a4 += 4;
+    OCTOBERT_TILE_PART(0)
+    OCTOBERT_TILE_PART(1)
+    OCTOBERT_TILE_PART(2)
+    OCTOBERT_TILE_PART(3)
+    a += 4 * tile_parts<Op>();
+    a4 += 4 * tile_parts<Op>();
     b += 64;
   }
   [[maybe_unused]] const auto k0 = epilogue.column(0), k1 = epilogue.column(P > 1 ? 1 : 0),
@@ -99,6 +128,7 @@ template <class Op, int R, int P, bool kPrefetch, class Epilogue>
 #undef OCTOBERT_TILE_ROWS
 #undef OCTOBERT_TILE_DECLARE
 #undef OCTOBERT_TILE_STEP
+#undef OCTOBERT_TILE_PART
 #undef OCTOBERT_TILE_FINISH
 
 // An Op whose instructions want another walk than word by word brings a tile of its own, with the same arguments.

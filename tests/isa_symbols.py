@@ -22,8 +22,9 @@ import sys
 
 C_FUNCTIONS = {"memset", "memcpy", "memmove", "fmaf", "sqrt", "sqrtf", "_GLOBAL_OFFSET_TABLE_"}
 
-# By architecture: multiply-accumulate instructions; vector register; access through stack or frame pointer.
-X86 = (r"vpdpbusd|vpmaddubsw|vfmadd231ps", r"%[xyz]mm", r"\(%rsp|-(?:0x)?[0-9a-f]+\(%rbp")
+# By architecture: multiply-accumulate instructions; vector register; access through stack or frame pointer (clang takes
+# rbp for any other address as well, with an index then).
+X86 = (r"vpdpbusd|vpmaddubsw|vfmadd231ps", r"%[xyz]mm", r"\(%rsp|-(?:0x)?[0-9a-f]+\(%rbp\)")
 ARM = (r"\b(sdot|smmla|smull|smlal|sadalp|smlal2|fmla)\b", r"\b[qv]\d+", r"\[(sp|x29)")
 
 

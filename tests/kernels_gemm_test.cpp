@@ -210,6 +210,55 @@ TEST_P(GemmTest, UnpackedPanelsAreTheWeights) {
   }
 }
 
+// gemm_w8 against the two steps that it stands for, of the same table; the guards are around what it may read.
+TEST_P(GemmTest, W8GivesTheBitsOfUnpackedWeights) {
+  if (table().gemm_w8 == nullptr) GTEST_SKIP() << "the table has none";
+  uint32_t seed = 1;
+  for (const Shape& shape : {Shape{1, 9, 4}, Shape{2, 16, 64}, Shape{5, 40, 20}, Shape{8, 48, 768}, Shape{9, 110, 312},
+                             Shape{16, 96, 128}, Shape{17, 64, 36}, Shape{23, 100, 24}}) {
+    const Guard guard = ++seed % 2 ? Guard::kAfter : Guard::kBefore;
+    const Values values = kAllValues[seed % 6];
+    Random random(seed);
+    const size_t k = static_cast<size_t>(shape.k), n = static_cast<size_t>(shape.n), m = static_cast<size_t>(shape.m);
+    const size_t padded = padded_outputs(n), lda = k + 2, ldd = padded + 5;
+    std::vector<int8_t> w(n * k);
+    for (int8_t& x : w) x = static_cast<int8_t>(random.integer(-128, 127));
+    GuardBuffer<int8_t> packed(packed_s8_bytes(n, k), guard);
+    GuardBuffer<float> floats(packed_f32_floats(n, k), guard), a((m - 1) * lda + k, guard), b_scale(padded, guard),
+        bias(padded, guard);
+    pack_s8(w.data(), n, k, packed.data());
+    for (size_t p = 0; p < panel_count(n); ++p) {
+      table().unpack_panel(packed.data() + p * packed_s8_panel_bytes(k), shape.k,
+                           floats.data() + p * packed_f32_panel_floats(k));
+    }
+    random.fill({a.data(), a.size()}, values);
+    random.fill({b_scale.data(), n}, values);
+    random.fill({bias.data(), n}, values);
+    const auto run = [&](void (*gemm)(const GemmF32Args&), int panel_begin) {
+      GuardBuffer<float> dst((m - 1) * ldd + padded, guard);
+      std::fill(dst.begin(), dst.end(), -77.0f);
+      gemm({.a = a.data(),
+            .lda = lda,
+            .b = floats.data(),
+            .b_scale = seed % 3 ? b_scale.data() : nullptr,
+            .bias = bias.data(),
+            .dst = dst.data(),
+            .ldd = ldd,
+            .m = shape.m,
+            .k = shape.k,
+            .panel_begin = panel_begin,
+            .panel_end = static_cast<int>(panel_count(n)),
+            .activation = static_cast<Activation>(seed % 4),
+            .b_s8 = packed.data()});
+      return std::vector<float>(dst.begin(), dst.end());
+    };
+    for (int begin = 0; begin < static_cast<int>(panel_count(n)); ++begin) {
+      ASSERT_TRUE(same_bits(run(table().gemm_f32, begin), run(table().gemm_w8, begin)))
+          << "M " << m << " N " << n << " K " << k << " from panel " << begin;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tables, GemmTest, ::testing::ValuesIn(tables_under_test()), table_name);
 
 // ---- the scalar table against loops that know nothing of packing ----

@@ -91,6 +91,34 @@ TEST(Linear, FetchesResultsWhereTheProcessorIsFasterForIt) {
   EXPECT_TRUE(asked[0].fetch_results);
 }
 
+// Which of the two ways of int8 weights times floats linear() takes; both give the same bits (kernels_gemm_test.cpp).
+TEST(Linear, MultipliesWeightsAsPackedForFewRows) {
+  static int as_packed, unpacked;
+  const std::vector<int8_t> weights(2 * packed_s8_panel_bytes(64));
+  static const TinyModel kTiny(TinySpec{.scheme = format::Scheme::kWeightOnly});
+  const std::vector<int32_t> ids(17, 1);
+  OneByOne executor(1, 0);
+  const auto ask_for = [&](int rows, int k, bool has_w8) {
+    const std::vector<int32_t> offsets = {0, rows};
+    BertState state;
+    state.prepare(kTiny.model().config, {std::span(ids).first(static_cast<size_t>(rows)), {}, offsets}, 1, true);
+    Linear product = product_of(weights, 2, k);
+    product.scheme = format::Scheme::kWeightOnly;
+    KernelTable table = {};
+    table.unpack_panel = [](const int8_t*, int, float*) { ++unpacked; };
+    table.gemm_f32 = [](const GemmF32Args&) {};
+    if (has_w8) table.gemm_w8 = [](const GemmF32Args& g) { as_packed += g.panel_end - g.panel_begin; };
+    as_packed = unpacked = 0;
+    linear(table, {&executor, 1, 0}, product, Activation::kNone, {}, rows, {}, {}, state);
+    return std::pair(as_packed, unpacked);
+  };
+  EXPECT_EQ(ask_for(1, 64, true), std::pair(2, 0));
+  EXPECT_EQ(ask_for(16, 64, true), std::pair(2, 0));
+  EXPECT_EQ(ask_for(17, 64, true), std::pair(0, 2));
+  EXPECT_EQ(ask_for(16, 62, true), std::pair(0, 2));
+  EXPECT_EQ(ask_for(16, 64, false), std::pair(0, 2));
+}
+
 class FetchedAhead : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Panels, FetchedAhead, testing::Values(1, 2, 3, 7, 24, 48, 49, 144));
 
