@@ -45,7 +45,7 @@ void report(benchmark::State& state, double macs, double peak) {
 // GMAC/s from registers alone; 0: not known.
 struct Peaks {
   double integers = 0, floats = 0;
-  double of(Numbers numbers) const { return numbers == Numbers::kFloat ? floats : integers; }
+  double of(Numbers numbers) const { return multiplies_floats(numbers) ? floats : integers; }
 };
 
 Peaks measure_peaks(const KernelTable& table) {
@@ -86,7 +86,7 @@ void encoder_products(benchmark::State& state, const KernelTable& table, int m, 
     for (size_t i = 0; i < products.size(); ++i) {
       Product& p = products[i];
       Rows& rows = p.k == kHidden ? narrow : wide;
-      if (numbers != Numbers::kFloat) rows.split(table, p.k);
+      if (!multiplies_floats(numbers)) rows.split(table, p.k);
       run_product(table, p, products[(i + 1) % products.size()], rows);
       if (rows.splits() != nullptr) untimed(state, [&] { rows.join(table, p.k); });
     }
@@ -324,6 +324,10 @@ void add_products(const KernelTable& t, const Peaks& peaks) {
   one("gemm_f32/qkv", Numbers::kFloat, 3 * kHidden, kHidden, Activation::kNone);
   one("gemm_f32/ffn1_gelu", Numbers::kFloat, kIntermediate, kHidden, Activation::kGelu);
   one("gemm_f32/ffn2", Numbers::kFloat, kHidden, kIntermediate, Activation::kNone);
+  if (t.gemm_w8 != nullptr) {
+    one("gemm_w8/qkv", Numbers::kWeightOnly, 3 * kHidden, kHidden, Activation::kNone);
+    one("gemm_w8/ffn2", Numbers::kWeightOnly, kHidden, kIntermediate, Activation::kNone);
+  }
 }
 
 void add_attention(const KernelTable& t, const Peaks& peaks) {

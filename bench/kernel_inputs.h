@@ -40,8 +40,11 @@ class Array {
   size_t count_;
 };
 
-// What a product gives: floats from floats, floats from bytes, bytes from bytes (static quantization).
-enum class Numbers { kFloat, kDynamic, kStatic };
+// What a product gives: floats from floats, with weights of floats or of bytes; floats from bytes; bytes from bytes
+// (static quantization).
+enum class Numbers { kFloat, kWeightOnly, kDynamic, kStatic };
+
+inline bool multiplies_floats(Numbers numbers) { return numbers == Numbers::kFloat || numbers == Numbers::kWeightOnly; }
 
 struct Product {
   int n, k;
@@ -121,24 +124,26 @@ class Rows {
   bool is_split_ = false;
 };
 
-inline void run_f32(const KernelTable& table, Product& p, Rows& rows) {
-  table.gemm_f32({.a = rows.f32.data(),
-                  .lda = kIntermediate,
-                  .b = p.f32.data(),
-                  .b_scale = nullptr,
-                  .bias = p.bias.data(),
-                  .dst = rows.out.data(),
-                  .ldd = kIntermediate + kPanelWidth,
-                  .m = rows.m,
-                  .k = p.k,
-                  .panel_begin = 0,
-                  .panel_end = p.panels(),
-                  .activation = p.activation});
+inline void run_floats(const KernelTable& table, Product& p, Rows& rows) {
+  const bool weight_only = p.numbers == Numbers::kWeightOnly;
+  (weight_only ? table.gemm_w8 : table.gemm_f32)({.a = rows.f32.data(),
+                                                  .lda = kIntermediate,
+                                                  .b = p.f32.data(),
+                                                  .b_scale = weight_only ? p.scale.data() : nullptr,
+                                                  .bias = p.bias.data(),
+                                                  .dst = rows.out.data(),
+                                                  .ldd = kIntermediate + kPanelWidth,
+                                                  .m = rows.m,
+                                                  .k = p.k,
+                                                  .panel_begin = 0,
+                                                  .panel_end = p.panels(),
+                                                  .activation = p.activation,
+                                                  .b_s8 = p.s8.data()});
 }
 
 // All of a product on all rows. `next` is what runs after it.
 inline void run_product(const KernelTable& table, Product& p, Product& next, Rows& rows) {
-  if (p.numbers == Numbers::kFloat) return run_f32(table, p, rows);
+  if (multiplies_floats(p.numbers)) return run_floats(table, p, rows);
   uint64_t clipped = 0;
   GemmS8Args args = {.a = rows.q.data(),
                      .lda = activation_stride(as_size(p.k)),

@@ -12,7 +12,7 @@
 
 namespace octobert {
 
-// Memory that a weight-only product of `inputs` inputs wants of each worker, for unpacked panels.
+// Memory that a weight-only product of `inputs` inputs wants of each worker, for unpacked panels (few rows need none).
 size_t linear_scratch_bytes(int inputs);
 
 // Whether a product is one of integers, which can give its rows' maxima, or bytes, on the way out.

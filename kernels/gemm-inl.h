@@ -1,4 +1,4 @@
-// gemm_s8 and gemm_f32 over an Op (tile-inl.h): panels in groups, every group over all rows, the next group's
+// gemm_s8, gemm_f32 and gemm_w8 over an Op (tile-inl.h): panels in groups, every group over all rows, the next group's
 // weights fetched by the row blocks of this one; scales, bias and activation before the results leave L1.
 #ifndef OCTOBERT_KERNELS_GEMM_INL_H_
 #define OCTOBERT_KERNELS_GEMM_INL_H_

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "tests/kernels_product_test_util.h"
@@ -210,53 +211,79 @@ TEST_P(GemmTest, UnpackedPanelsAreTheWeights) {
   }
 }
 
-// gemm_w8 against the two steps that it stands for, of the same table; the guards are around what it may read.
-TEST_P(GemmTest, W8GivesTheBitsOfUnpackedWeights) {
-  if (table().gemm_w8 == nullptr) GTEST_SKIP() << "the table has none";
-  uint32_t seed = 1;
-  for (const Shape& shape : {Shape{1, 9, 4}, Shape{2, 16, 64}, Shape{5, 40, 20}, Shape{8, 48, 768}, Shape{9, 110, 312},
-                             Shape{16, 96, 128}, Shape{17, 64, 36}, Shape{23, 100, 24}}) {
-    const Guard guard = ++seed % 2 ? Guard::kAfter : Guard::kBefore;
-    const Values values = kAllValues[seed % 6];
+// int8 weights times floats, packed and unpacked.
+struct W8Problem {
+  W8Problem(Shape s, uint32_t seed, Values values, Guard guarded)
+      : shape(s),
+        guard(guarded),
+        n(static_cast<size_t>(s.n)),
+        lda(static_cast<size_t>(s.k) + 2),
+        ldd(padded_outputs(n) + 5),
+        packed(packed_s8_bytes(n, static_cast<size_t>(s.k)), guarded),
+        floats(packed_f32_floats(n, static_cast<size_t>(s.k)), guarded),
+        a(static_cast<size_t>(s.m - 1) * lda + static_cast<size_t>(s.k), guarded),
+        b_scale(padded_outputs(n), guarded),
+        bias(padded_outputs(n), guarded) {
     Random random(seed);
-    const size_t k = static_cast<size_t>(shape.k), n = static_cast<size_t>(shape.n), m = static_cast<size_t>(shape.m);
-    const size_t padded = padded_outputs(n), lda = k + 2, ldd = padded + 5;
+    const size_t k = static_cast<size_t>(s.k);
     std::vector<int8_t> w(n * k);
     for (int8_t& x : w) x = static_cast<int8_t>(random.integer(-128, 127));
-    GuardBuffer<int8_t> packed(packed_s8_bytes(n, k), guard);
-    GuardBuffer<float> floats(packed_f32_floats(n, k), guard), a((m - 1) * lda + k, guard), b_scale(padded, guard),
-        bias(padded, guard);
     pack_s8(w.data(), n, k, packed.data());
     for (size_t p = 0; p < panel_count(n); ++p) {
-      table().unpack_panel(packed.data() + p * packed_s8_panel_bytes(k), shape.k,
-                           floats.data() + p * packed_f32_panel_floats(k));
+      kScalarTable.unpack_panel(packed.data() + p * packed_s8_panel_bytes(k), s.k,
+                                floats.data() + p * packed_f32_panel_floats(k));
     }
     random.fill({a.data(), a.size()}, values);
     random.fill({b_scale.data(), n}, values);
     random.fill({bias.data(), n}, values);
-    const auto run = [&](void (*gemm)(const GemmF32Args&), int panel_begin) {
-      GuardBuffer<float> dst((m - 1) * ldd + padded, guard);
-      std::fill(dst.begin(), dst.end(), -77.0f);
-      gemm({.a = a.data(),
-            .lda = lda,
-            .b = floats.data(),
-            .b_scale = seed % 3 ? b_scale.data() : nullptr,
-            .bias = bias.data(),
-            .dst = dst.data(),
-            .ldd = ldd,
-            .m = shape.m,
-            .k = shape.k,
-            .panel_begin = panel_begin,
-            .panel_end = static_cast<int>(panel_count(n)),
-            .activation = static_cast<Activation>(seed % 4),
-            .b_s8 = packed.data()});
-      return std::vector<float>(dst.begin(), dst.end());
-    };
-    for (int begin = 0; begin < static_cast<int>(panel_count(n)); ++begin) {
-      ASSERT_TRUE(same_bits(run(table().gemm_f32, begin), run(table().gemm_w8, begin)))
-          << "M " << m << " N " << n << " K " << k << " from panel " << begin;
+  }
+  std::vector<float> run(void (*gemm)(const GemmF32Args&), int panel_begin, int panel_end, bool scaled) {
+    GuardBuffer<float> dst(static_cast<size_t>(shape.m - 1) * ldd + padded_outputs(n), guard);
+    std::fill(dst.begin(), dst.end(), -77.0f);
+    gemm({.a = a.data(),
+          .lda = lda,
+          .b = floats.data(),
+          .b_scale = scaled ? b_scale.data() : nullptr,
+          .bias = bias.data(),
+          .dst = dst.data(),
+          .ldd = ldd,
+          .m = shape.m,
+          .k = shape.k,
+          .panel_begin = panel_begin,
+          .panel_end = panel_end,
+          .activation = static_cast<Activation>(shape.m % 4),
+          .b_s8 = packed.data()});
+    return {dst.begin(), dst.end()};
+  }
+
+  Shape shape;
+  Guard guard;
+  size_t n, lda, ldd;
+  GuardBuffer<int8_t> packed;
+  GuardBuffer<float> floats, a, b_scale, bias;
+};
+
+// gemm_w8 against the two steps that it stands for: every height and width of tiles, in values whose order of addition
+// shows, and in all others.
+TEST_P(GemmTest, W8GivesTheBitsOfUnpackedWeights) {
+  if (table().gemm_w8 == nullptr) GTEST_SKIP() << "the table has none";
+  uint32_t seed = 1;
+  for (int m = 1; m <= 19; ++m) {
+    for (const int k : {4, 36, 100}) {
+      for (const Values values : kAllValues) {
+        ++seed;
+        W8Problem problem({m, 100, k}, seed, values, seed % 2 ? Guard::kAfter : Guard::kBefore);
+        for (const auto& [begin, end] : {std::pair(0, 7), {0, 4}, {1, 3}, {2, 3}, {5, 7}}) {
+          ASSERT_TRUE(same_bits(problem.run(table().gemm_f32, begin, end, seed % 3 != 0),
+                                problem.run(table().gemm_w8, begin, end, seed % 3 != 0)))
+              << "M " << m << " K " << k << " panels " << begin << " to " << end << " values "
+              << static_cast<int>(values);
+        }
+      }
     }
   }
+  W8Problem deep({16, 48, 3072}, 1, Values::kRandom, Guard::kAfter);
+  EXPECT_TRUE(same_bits(deep.run(table().gemm_f32, 0, 3, true), deep.run(table().gemm_w8, 0, 3, true)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, GemmTest, ::testing::ValuesIn(tables_under_test()), table_name);
