@@ -107,19 +107,26 @@ void integer_product(const Call& c, int worker, const PanelSplit& split, int sha
                      .fetch_results = fetches_results()});
 }
 
+// A product of floats over some panels, but for where its weights are.
+GemmF32Args float_args(const Call& c, PanelRange panels) {
+  return {.a = c.input.data,
+          .lda = c.input.stride,
+          .b = nullptr,
+          .b_scale = nullptr,
+          .bias = c.product.bias,
+          .dst = c.dst.data,
+          .ldd = c.dst.stride,
+          .m = c.rows,
+          .k = c.product.k,
+          .panel_begin = panels.begin,
+          .panel_end = panels.end,
+          .activation = c.activation};
+}
+
 void float_product(const Call& c, PanelRange panels) {
-  c.kernels.gemm_f32({.a = c.input.data,
-                      .lda = c.input.stride,
-                      .b = c.product.weight_f32,
-                      .b_scale = nullptr,
-                      .bias = c.product.bias,
-                      .dst = c.dst.data,
-                      .ldd = c.dst.stride,
-                      .m = c.rows,
-                      .k = c.product.k,
-                      .panel_begin = panels.begin,
-                      .panel_end = panels.end,
-                      .activation = c.activation});
+  GemmF32Args args = float_args(c, panels);
+  args.b = c.product.weight_f32;
+  c.kernels.gemm_f32(args);
 }
 
 // One panel of weights of whatever form to floats.
@@ -150,19 +157,10 @@ bool multiplies_as_packed(const Call& c) {
 }
 
 void packed_weight_only_product(const Call& c, PanelRange panels) {
-  c.kernels.gemm_w8({.a = c.input.data,
-                     .lda = c.input.stride,
-                     .b = nullptr,
-                     .b_scale = c.product.scale,
-                     .bias = c.product.bias,
-                     .dst = c.dst.data,
-                     .ldd = c.dst.stride,
-                     .m = c.rows,
-                     .k = c.product.k,
-                     .panel_begin = panels.begin,
-                     .panel_end = panels.end,
-                     .activation = c.activation,
-                     .b_s8 = c.product.weight_s8});
+  GemmF32Args args = float_args(c, panels);
+  args.b_s8 = c.product.weight_s8;
+  args.b_scale = c.product.scale;
+  c.kernels.gemm_w8(args);
 }
 
 // The weights become floats, a few panels at a time, and stay in the cache while all rows pass over them.
@@ -177,18 +175,12 @@ void weight_only_product(const Call& c, int worker, PanelRange panels) {
              unpacked + static_cast<size_t>(i) * packed_f32_panel_floats(static_cast<size_t>(c.product.k)));
     }
     const size_t output = static_cast<size_t>(begin) * kPanelWidth;
-    c.kernels.gemm_f32({.a = c.input.data,
-                        .lda = c.input.stride,
-                        .b = unpacked,
-                        .b_scale = c.product.scale == nullptr ? nullptr : c.product.scale + output,
-                        .bias = c.product.bias + output,
-                        .dst = c.dst.data + output,
-                        .ldd = c.dst.stride,
-                        .m = c.rows,
-                        .k = c.product.k,
-                        .panel_begin = 0,
-                        .panel_end = count,
-                        .activation = c.activation});
+    GemmF32Args args = float_args(c, {0, count});
+    args.b = unpacked;
+    if (c.product.scale != nullptr) args.b_scale = c.product.scale + output;
+    args.bias += output;
+    args.dst += output;
+    c.kernels.gemm_f32(args);
   }
 }
 

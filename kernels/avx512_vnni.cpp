@@ -60,9 +60,7 @@ struct FmaW8 : FmaF32 {
   static constexpr int kParts = kGroupDepth;
   template <int kPart>
   static B load_part(const char* p) {
-    I group = Vec::load_i(p);
-    if constexpr (kPart < kGroupDepth - 1) group = Vec::shift_left<8 * (kGroupDepth - 1 - kPart)>(group);
-    return Vec::to_float(Vec::shift_right<24>(group));
+    return group_weights<kPart>(Vec::load_i(p));
   }
 };
 

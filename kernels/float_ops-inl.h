@@ -34,14 +34,6 @@ inline void store(float* p, F x, int count) {
   }
 }
 
-// Fetches the line of p into L1 (3) or L2 (2), to be read or written. The empty assembly is there because g++ 12 takes
-// a function that only prefetches for one without effects, and drops all calls of it.
-template <int kLocality, int kWrite = 0>
-inline void fetch_line(const void* p) {
-  __builtin_prefetch(p, kWrite, kLocality);
-  asm volatile("");
-}
-
 // body(k, count) over 0..n-1 in steps of 16, the last one shorter.
 template <class Body>
 inline void for_vectors(int n, const Body& body) {
@@ -346,8 +338,8 @@ inline void layer_norm_row(const LayerNormArgs& g, int m) {
   // The sum of x and residual is kept in y. Missing lanes are +0 throughout.
   const float sum = residual ? sum_lanes(g.n,
                                          [=](int k, int count, F acc) {
-                                           fetch_line<3>(next_x + k);
-                                           fetch_line<3>(next_residual + k);
+                                           __builtin_prefetch(next_x + k, 0, 3);
+                                           __builtin_prefetch(next_residual + k, 0, 3);
                                            const F h = Vec::add(load(x + k, count), load(residual + k, count));
                                            store(y + k, h, count);
                                            return Vec::add(acc, h);
@@ -446,18 +438,21 @@ void softmax(const SoftmaxArgs& g) {
 
 // ---- weights ----
 
-// Each int32 lane of a group holds four consecutive inputs of one output.
+// The weights of input kInput of a group's four, as floats: each int32 lane holds four inputs of one output.
+template <int kInput>
+inline F group_weights(I group) {
+  constexpr int kAbove = 8 * (kGroupDepth - 1 - kInput);
+  if constexpr (kAbove > 0) group = Vec::shift_left<kAbove>(group);
+  return Vec::to_float(Vec::shift_right<24>(group));
+}
+
 void unpack_panel(const int8_t* panel, int k, float* dst) {
   for (int i = 0; i < k; i += kGroupDepth, panel += kGroupDepth * kPanelWidth, dst += kGroupDepth * kPanelWidth) {
     const I group = Vec::load_i(panel);
-    Vec::store(dst, Vec::to_float(Vec::shift_right<24>(Vec::shift_left<24>(group))));
-    if (i + 1 < k) {
-      Vec::store(dst + kPanelWidth, Vec::to_float(Vec::shift_right<24>(Vec::shift_left<16>(group))));
-    }
-    if (i + 2 < k) {
-      Vec::store(dst + 2 * kPanelWidth, Vec::to_float(Vec::shift_right<24>(Vec::shift_left<8>(group))));
-    }
-    if (i + 3 < k) Vec::store(dst + 3 * kPanelWidth, Vec::to_float(Vec::shift_right<24>(group)));
+    Vec::store(dst, group_weights<0>(group));
+    if (i + 1 < k) Vec::store(dst + kPanelWidth, group_weights<1>(group));
+    if (i + 2 < k) Vec::store(dst + 2 * kPanelWidth, group_weights<2>(group));
+    if (i + 3 < k) Vec::store(dst + 3 * kPanelWidth, group_weights<3>(group));
   }
 }
 

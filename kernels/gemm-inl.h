@@ -305,31 +305,27 @@ inline void gemm_s8_with(const GemmS8Args& g) {
   gemm<Op, GemmS8Epilogue>(gemm_s8_shape(g), g, g.row_max_bits);
 }
 
+inline GemmShape gemm_f32_shape(const GemmF32Args& g, const void* b, size_t panel_bytes, size_t steps) {
+  return {reinterpret_cast<const char*>(g.a),
+          g.lda * sizeof(float),
+          static_cast<const char*>(b),
+          panel_bytes,
+          static_cast<int>(steps),
+          g.m,
+          {}};
+}
+
 template <class Op>
 inline void gemm_f32_with(const GemmF32Args& g) {
   const size_t k = static_cast<size_t>(g.k);
-  const GemmShape shape = {reinterpret_cast<const char*>(g.a),
-                           g.lda * sizeof(float),
-                           reinterpret_cast<const char*>(g.b),
-                           packed_f32_panel_floats(k) * sizeof(float),
-                           g.k,
-                           g.m,
-                           {}};
-  gemm<Op, GemmF32Epilogue>(shape, g, nullptr);
+  gemm<Op, GemmF32Epilogue>(gemm_f32_shape(g, g.b, packed_f32_panel_floats(k) * sizeof(float), k), g, nullptr);
 }
 
 // An Op with kGroupDepth parts, which makes floats of a group of int8 weights.
 template <class Op>
 inline void gemm_w8_with(const GemmF32Args& g) {
   const size_t k = static_cast<size_t>(g.k);
-  const GemmShape shape = {reinterpret_cast<const char*>(g.a),
-                           g.lda * sizeof(float),
-                           reinterpret_cast<const char*>(g.b_s8),
-                           packed_s8_panel_bytes(k),
-                           static_cast<int>(group_count(k)),
-                           g.m,
-                           {}};
-  gemm<Op, GemmF32Epilogue>(shape, g, nullptr);
+  gemm<Op, GemmF32Epilogue>(gemm_f32_shape(g, g.b_s8, packed_s8_panel_bytes(k), group_count(k)), g, nullptr);
 }
 
 }  // namespace
