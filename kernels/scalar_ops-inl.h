@@ -78,13 +78,10 @@ int exp2_q8(float t) {
 }
 
 float gelu(float x) {
-  float xc = max(x, -kGeluClamp);
-  xc = min(xc, kGeluClamp);
-  const float s = fma(xc * xc, kGeluScale, -1.0f);
-  float phi = fma(xc, horner(s, kGeluPoly, 13), 0.5f);
-  phi = max(phi, 0.0f);
-  phi = min(phi, 1.0f);
-  return x * phi;
+  const float u = min(from_bits(abs_bits(x)), kGeluClamp);
+  const float p = horner(u, kGeluPoly, 6);
+  const float p2 = p * p, p4 = p2 * p2;
+  return fma(-u, p4 * p4, max(0.0f, x));  // in this operand order of max a NaN stays
 }
 
 float gelu_tanh(float x) {

@@ -137,7 +137,7 @@ struct Vec {
   }
   static F max(F a, F b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
   static F min(F a, F b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
-  static F clamp(F x, F limit) { return min(max(x, sub(zero(), limit)), limit); }
+  static F min_abs(F x, F limit) { return min(as_float(abs_bits(x)), limit); }
   static F sqrt(F x) { return {_mm256_sqrt_ps(x.low), _mm256_sqrt_ps(x.high)}; }
   static F rint(F x) {
     constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;

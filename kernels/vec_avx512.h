@@ -152,7 +152,7 @@ struct Vec {
   static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
-  static F clamp(F x, F limit) { return _mm512_range_ps(x, limit, 0b0010); }  // the smaller magnitude, the sign of x
+  static F min_abs(F x, F limit) { return _mm512_range_ps(x, limit, 0b1010); }  // the smaller magnitude, without sign
   static F sqrt(F x) { return _mm512_sqrt_ps(x); }
   static F rint(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   struct Split {

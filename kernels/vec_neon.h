@@ -158,7 +158,7 @@ struct Vec {
   // Not fmax and fmin, which treat NaN and -0 in another way.
   static F max(F x, F y) { return {max4(x.a, y.a), max4(x.b, y.b), max4(x.c, y.c), max4(x.d, y.d)}; }
   static F min(F x, F y) { return {min4(x.a, y.a), min4(x.b, y.b), min4(x.c, y.c), min4(x.d, y.d)}; }
-  static F clamp(F x, F limit) { return min(max(x, sub(zero(), limit)), limit); }
+  static F min_abs(F x, F limit) { return min(as_float(abs_bits(x)), limit); }
   static F sqrt(F x) { return {vsqrtq_f32(x.a), vsqrtq_f32(x.b), vsqrtq_f32(x.c), vsqrtq_f32(x.d)}; }
   static F rint(F x) { return {vrndnq_f32(x.a), vrndnq_f32(x.b), vrndnq_f32(x.c), vrndnq_f32(x.d)}; }
   struct Split {

@@ -27,7 +27,7 @@ std::vector<float> sweep_of_floats() {
   for (uint64_t bits = 0; bits < (1ull << 32); bits += 65521)
     x.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
   for (int i = -24000; i <= 24000; ++i) x.push_back(static_cast<float>(i) * 0x1.07p-11f);  // -12 to 12
-  for (float v : {0.0f, 1.0f, 5.25f, 87.0f, 88.0f, 1e-45f, 3.4e38f, INFINITY, NAN}) x.insert(x.end(), {v, -v});
+  for (float v : {0.0f, 1.0f, 5.75f, 87.0f, 88.0f, 1e-45f, 3.4e38f, INFINITY, NAN}) x.insert(x.end(), {v, -v});
   return x;
 }
 
@@ -56,10 +56,21 @@ TEST(ScalarElementary, GeluIsWithinItsStatedError) {
     float y = 0;
     kScalarTable.activate(&x, &y, 1, Activation::kGelu);
     const double exact = 0.5 * double{x} * std::erfc(-double{x} / std::sqrt(2.0));
-    // 1.3e-6 of the fit; far out, y is x rounded once.
+    // 1.41e-6 of the fit and float's rounding; far out, y is x.
     worst = std::max(worst, std::abs(double{y} - exact) - 0x1p-23 * std::abs(exact));
   }
-  EXPECT_LE(worst, 1.3e-6);
+  EXPECT_LE(worst, 1.5e-6);
+}
+
+TEST(ScalarElementary, GeluFarOutIsXOrNothing) {
+  const std::vector<float> x = {0.0f, -0.0f, 5.75f, 6.0f, 1e30f, INFINITY, -5.75f, -1e30f, -INFINITY};
+  std::vector<float> y(x.size());
+  kScalarTable.activate(x.data(), y.data(), x.size(), Activation::kGelu);
+  EXPECT_TRUE(same_bits(std::span(x).first(6), std::span(y).first(6)));
+  for (size_t i = 6; i < x.size(); ++i) {
+    EXPECT_LE(y[i], 0.0f);
+    EXPECT_GE(y[i], -1e-9f);
+  }
 }
 
 TEST(ScalarElementary, GeluTanhIsWithinFourUlp) {

@@ -15,12 +15,9 @@ from .quantizers import EXP2_POLYNOMIAL, LOG2_E, FixedQuantizer, row_integers
 
 LANES = 32
 EXP2_LEAST = -16.0
-GELU_CLAMP = 5.25
-GELU_SCALE = float.fromhex("0x1.293726p-4")
+GELU_CLAMP = 5.75
 GELU_POLYNOMIAL = tuple(float.fromhex(c) for c in (
-    "0x1.13c84p-3", "-0x1.12f30ep-4", "0x1.96bca4p-5", "-0x1.45e5eap-5", "0x1.05e192p-5", "-0x1.96f80cp-6",
-    "0x1.347b3ap-6", "-0x1.bfb84ep-7", "0x1.033188p-7", "-0x1.d8ffbap-9", "0x1.946fep-9", "-0x1.72b0c4p-9",
-    "0x1.023822p-10"))  # kGeluPoly
+    "0x1.d5817ap-1", "-0x1.76bf3cp-4", "-0x1.03dd28p-5", "-0x1.227dp-10", "0x1.fc764p-10", "-0x1.906f5cp-13"))  # kGeluPoly
 
 
 def fma(a, b, c):
@@ -68,9 +65,11 @@ def gelu(x, at_once=1 << 15):
 
 
 def _gelu(x):
-    xc = x.clamp(-GELU_CLAMP, GELU_CLAMP)
-    s = fma(xc * xc, torch.tensor(GELU_SCALE), torch.tensor(-1.0))
-    return x * fma(xc, horner(s, GELU_POLYNOMIAL), torch.tensor(0.5)).clamp(0, 1)
+    u = x.abs().clamp(max=GELU_CLAMP)
+    p = horner(u, GELU_POLYNOMIAL)
+    for _ in range(3):
+        p = p * p
+    return fma(-u, p, x.clamp(min=0))
 
 
 def exp2_levels(t):
