@@ -47,19 +47,15 @@ int cache_rows(const format::ModelConfig& config) {
   return static_cast<int>(std::clamp<size_t>(rows / kRowMultiple * kRowMultiple, kMinBlockRows, kMaxBlockRows));
 }
 
-// Whether each worker takes rows of its own through all the weights. The workers then meet only around attention, and
-// not after every product, whose outputs they would share instead: MiniLM is 15 % faster on two threads, BERT-base up
-// to 6 %. But every worker streams all weights, so that all of them ask for workers / rows of a row's work in bytes: no
-// more than two workers with 12 rows each, where both ways take BERT-base as long (Emerald Rapids, 47 of 58 GB/s; with
-// 8 rows it is 14 % slower). Float weights are 4 times as large, or unpacked by each worker.
-bool has_rows_of_its_own(const format::ModelConfig& config, int tokens, int workers) {
-  constexpr int kRowsPerWorker = 6;
-  return !multiplies_floats(config) && tokens / workers >= kRowsPerWorker * workers;
+// Bytes of the layers' weights as int8.
+size_t layer_bytes(const format::ModelConfig& config) {
+  const size_t d = config.hidden_size;
+  return config.layer_count * d * (4 * d + 2 * size_t{config.intermediate_size});
 }
 
 RowPlan plan_rows(const format::ModelConfig& config, int tokens, int workers, bool whole) {
   const int fewest = ceil_div(tokens, cache_rows(config));
-  const bool shared = workers > 1 && fewest < workers && !has_rows_of_its_own(config, tokens, workers);
+  const bool shared = workers > 1 && fewest < workers && !workers_take_rows(config, tokens, workers, near_l3_bytes());
   if (whole || shared) return {tokens, 1, true, tokens, 1};
   RowPlan plan = {0, round_up(fewest, workers), false, tokens, workers};
   for (int i = 0; i < plan.block_count; ++i) {
@@ -111,6 +107,13 @@ std::pair<int, int> RowPlan::block(int index) const {
   const int register_blocks = ceil_div(count, kRowMultiple);
   const auto cut = [&](int piece) { return first + std::min(count, piece * register_blocks / each * kRowMultiple); };
   return {cut(i), cut(i + 1)};
+}
+
+bool workers_take_rows(const format::ModelConfig& config, int tokens, int workers, size_t near_l3) {
+  constexpr int kFewestRows = 4, kRowsPerWorker = 6;
+  if (multiplies_floats(config)) return false;
+  const int rows = tokens / workers;
+  return rows >= (layer_bytes(config) <= near_l3 / 2 ? kFewestRows : kRowsPerWorker * workers);
 }
 
 int token_budget(int workers) { return workers * kTokensPerWorker; }

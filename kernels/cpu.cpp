@@ -195,4 +195,13 @@ bool fetches_results() {
   return kFetches;
 }
 
+size_t near_l3_bytes(const char* vendor, const CacheSizes& sizes) {
+  return std::string_view(vendor) == "AuthenticAMD" ? sizes.l3 : 0;
+}
+
+size_t near_l3_bytes() {
+  static const size_t kBytes = near_l3_bytes(read_vendor().data(), detect_cache_sizes());
+  return kBytes;
+}
+
 }  // namespace octobert

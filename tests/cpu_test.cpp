@@ -264,6 +264,14 @@ TEST(Caches, ThisMachineHasSensibleOnes) {
   EXPECT_TRUE(sizes.l3 == 0 || sizes.l3 >= sizes.l2 / 2);
 }
 
+TEST(Vendor, AnL3IsNearOnAmd) {
+  const CacheSizes sizes = {.l1d = 1, .l2 = 2, .l3 = 3};
+  EXPECT_EQ(near_l3_bytes("AuthenticAMD", sizes), 3u);
+  EXPECT_EQ(near_l3_bytes("GenuineIntel", sizes), 0u);
+  EXPECT_EQ(near_l3_bytes("", sizes), 0u);
+  EXPECT_EQ(near_l3_bytes(), fetches_results() ? detect_cache_sizes().l3 : 0u);
+}
+
 TEST(Vendor, ResultsAreFetchedWhereThatIsFaster) {
   EXPECT_TRUE(fetches_results("AuthenticAMD"));
   EXPECT_FALSE(fetches_results("GenuineIntel"));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu.h"
 #include "tests/tiny_model.h"
 
 namespace octobert::test {
@@ -59,17 +60,27 @@ TEST(RowPlan, AWorkersBlocksAreItsShareOfTheRows) {
   }
 }
 
-// Of a narrow model, whose rows all fit the cache: by outputs until there are 6 rows a worker and worker, and with
-// float weights always.
+// By outputs until there are 6 rows a worker and worker, or 4 rows a worker where the weights, of 8 KB here, are in a
+// near L3; with float weights always.
 TEST(RowPlan, WorkersHaveRowsOfTheirOwnWhereThereAreEnough) {
+  struct Case {
+    size_t near_l3;
+    int workers, fewest;
+  };
+  const std::vector<Case> cases = {{0, 2, 24},    {0, 3, 54},     {0, 4, 96},    {16383, 2, 24},
+                                   {16384, 2, 8}, {16384, 3, 12}, {16384, 4, 16}};
   for (const auto scheme : {format::Scheme::kDynamic, format::Scheme::kFloat}) {
     const TinyModel tiny({.hidden = 32, .layers = 1, .heads = 2, .intermediate = 64, .labels = 3, .scheme = scheme});
-    for (const auto& [workers, fewest] : {std::pair{2, 24}, {3, 54}, {4, 96}}) {
+    const format::ModelConfig& config = tiny.model().config;
+    for (const auto& [near_l3, workers, fewest] : cases) {
       for (const int tokens : {fewest - 1, fewest}) {
+        const bool enough = scheme == format::Scheme::kDynamic && tokens >= fewest;
+        EXPECT_EQ(workers_take_rows(config, tokens, workers, near_l3), enough)
+            << near_l3 << ", " << workers << ", " << tokens;
         const std::vector<int32_t> ids(static_cast<size_t>(tokens), 1), offsets = {0, tokens};
-        BertState state;
-        state.prepare(tiny.model().config, {ids, {}, offsets}, workers, false);
-        EXPECT_EQ(state.plan.shared, scheme == format::Scheme::kFloat || tokens < fewest) << workers << ", " << tokens;
+        BertState state;  // of a model this narrow all rows fit the cache
+        state.prepare(config, {ids, {}, offsets}, workers, false);
+        EXPECT_EQ(state.plan.shared, !workers_take_rows(config, tokens, workers, near_l3_bytes()));
       }
     }
   }
