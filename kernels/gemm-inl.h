@@ -5,6 +5,7 @@
 
 #include "kernels/float_ops-inl.h"
 #include "kernels/tile-inl.h"
+#include "kernels/unpack-inl.h"
 
 namespace octobert {
 namespace {
