@@ -93,7 +93,7 @@ inline I exp2_q8(F t) {
   return Vec::to_int(Vec::scale(horner(n.rest, kExp2Q8Poly), n.whole));
 }
 
-// GELU of N vectors in place, operation by operation: each is a chain of 11 operations of 4 cycles, and one after the
+// GELU of N vectors in place, operation by operation: each is a chain of 10 operations of 4 cycles, and one after the
 // other they leave units idle.
 template <int N>
 inline void gelu_in_step(F (&x)[N]) {

@@ -16,7 +16,7 @@
 //   add sub mul div fma    IEEE, one rounding each; fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
 //   sub_beside_adds        sub, for where many other operations want the units that add
 //   max, min               a > b ? a : b and a < b ? a : b lane by lane, exactly: b where either is NaN or both zero
-//   clamp                  max(x, -limit), then min(, limit), limit > 0; of a NaN anything
+//   min_abs                the smaller of |x| and limit > 0; of a NaN limit or a NaN
 //   rint, to_int           nearest, ties to even; to_int for |x| < 2^31
 //   split                  rint(x) and x - rint(x), which is exact, of finite x
 //   abs_bits               the bits of |x|, for max_i: a NaN is larger than any number

@@ -60,17 +60,17 @@ TEST(RowPlan, AWorkersBlocksAreItsShareOfTheRows) {
   }
 }
 
-// By outputs until there are 6 rows a worker and worker, or 4 rows a worker where the weights, of 8 KB here, are in a
+// By outputs until there are 6 rows a worker and worker, or 4 rows a worker where the weights, of 16 KB here, are in a
 // near L3; with float weights always.
 TEST(RowPlan, WorkersHaveRowsOfTheirOwnWhereThereAreEnough) {
   struct Case {
     size_t near_l3;
     int workers, fewest;
   };
-  const std::vector<Case> cases = {{0, 2, 24},    {0, 3, 54},     {0, 4, 96},    {16383, 2, 24},
-                                   {16384, 2, 8}, {16384, 3, 12}, {16384, 4, 16}};
+  const std::vector<Case> cases = {{0, 2, 24},    {0, 3, 54},     {0, 4, 96},    {32767, 2, 24},
+                                   {32768, 2, 8}, {32768, 3, 12}, {32768, 4, 16}};
   for (const auto scheme : {format::Scheme::kDynamic, format::Scheme::kFloat}) {
-    const TinyModel tiny({.hidden = 32, .layers = 1, .heads = 2, .intermediate = 64, .labels = 3, .scheme = scheme});
+    const TinyModel tiny({.hidden = 32, .layers = 2, .heads = 2, .intermediate = 64, .labels = 3, .scheme = scheme});
     const format::ModelConfig& config = tiny.model().config;
     for (const auto& [near_l3, workers, fewest] : cases) {
       for (const int tokens : {fewest - 1, fewest}) {
