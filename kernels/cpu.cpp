@@ -105,6 +105,8 @@ CacheSizes cache_sizes_from_cpuid() { return {}; }
 Vendor read_vendor() { return {}; }
 #endif
 
+bool is_amd(const char* vendor) { return std::string_view(vendor) == "AuthenticAMD"; }
+
 }  // namespace
 
 CpuFeatures features_from_x86(const X86Registers& r) {
@@ -188,16 +190,14 @@ CacheSizes detect_cache_sizes() {
   return kSizes;
 }
 
-bool fetches_results(const char* vendor) { return std::string_view(vendor) == "AuthenticAMD"; }
+bool fetches_results(const char* vendor) { return is_amd(vendor); }
 
 bool fetches_results() {
   static const bool kFetches = fetches_results(read_vendor().data());
   return kFetches;
 }
 
-size_t near_l3_bytes(const char* vendor, const CacheSizes& sizes) {
-  return std::string_view(vendor) == "AuthenticAMD" ? sizes.l3 : 0;
-}
+size_t near_l3_bytes(const char* vendor, const CacheSizes& sizes) { return is_amd(vendor) ? sizes.l3 : 0; }
 
 size_t near_l3_bytes() {
   static const size_t kBytes = near_l3_bytes(read_vendor().data(), detect_cache_sizes());

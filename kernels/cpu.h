@@ -53,8 +53,8 @@ bool fetches_results();                    // on this CPU; read once, cached
 bool fetches_results(const char* vendor);  // CPUID's, 12 characters; empty where there is none
 
 // Bytes of an L3 that each core can stream from several times faster than from memory, all at once, 0 where there is
-// none or nothing is known: AMD's, of a few cores each (Zen 4: 90 GB/s to one core, 181 to two, of 27 and 34 to 43 from
-// memory). Emerald Rapids' gives a core no more than its memory does.
+// none or nothing is known: AMD's, of a few cores each (Zen 4: 80 to 90 GB/s to one core, 181 to 199 to two; from
+// memory 22 to 29 and 24 to 67). Emerald Rapids' gives a core no more than its memory does.
 size_t near_l3_bytes();                                             // on this CPU; read once, cached
 size_t near_l3_bytes(const char* vendor, const CacheSizes& sizes);  // CPUID's, as above
 

@@ -80,7 +80,8 @@ TEST(RowPlan, WorkersHaveRowsOfTheirOwnWhereThereAreEnough) {
         const std::vector<int32_t> ids(static_cast<size_t>(tokens), 1), offsets = {0, tokens};
         BertState state;  // of a model this narrow all rows fit the cache
         state.prepare(config, {ids, {}, offsets}, workers, false);
-        EXPECT_EQ(state.plan.shared, !workers_take_rows(config, tokens, workers, near_l3_bytes()));
+        EXPECT_EQ(state.plan.shared, !workers_take_rows(config, tokens, workers, near_l3_bytes()))
+            << workers << ", " << tokens;
       }
     }
   }

@@ -9,6 +9,7 @@ program with a limit on the change, which grows with success and shrinks with fa
 
 Needs NumPy and SciPy; nothing in the product or its tests does. Usage: fit_gelu.py [DEGREE [SQUARINGS]]
 """
+import argparse
 import sys
 
 import numpy as np
@@ -52,6 +53,10 @@ def fit(degree, squarings):
 
 
 if __name__ == "__main__":
-    p, largest = fit(*map(int, (sys.argv[1:] + ["5", "3"][len(sys.argv) - 1:])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("degree", type=int, nargs="?", default=5)
+    parser.add_argument("squarings", type=int, nargs="?", default=3)
+    arguments = parser.parse_args()
+    p, largest = fit(arguments.degree, arguments.squarings)
     print("P", *(float(np.float32(c)).hex() for c in p.coef))
     print(f"largest error {largest:.3g}, P({CLAMP}) = {p(CLAMP):.3g}")

@@ -17,7 +17,8 @@ LANES = 32
 EXP2_LEAST = -16.0
 GELU_CLAMP = 5.75
 GELU_POLYNOMIAL = tuple(float.fromhex(c) for c in (
-    "0x1.d5817ap-1", "-0x1.76bf3cp-4", "-0x1.03dd28p-5", "-0x1.227dp-10", "0x1.fc764p-10", "-0x1.906f5cp-13"))  # kGeluPoly
+    "0x1.d5817ap-1", "-0x1.76bf3cp-4", "-0x1.03dd28p-5", "-0x1.227dp-10", "0x1.fc764p-10",
+    "-0x1.906f5cp-13"))  # kGeluPoly
 
 
 def fma(a, b, c):
