@@ -96,10 +96,14 @@ struct SplitRowsArgs {
   int32_t zero_point = 0;  // in [-127, 127]
 };
 
+// Rows of more inputs are not split: a product of split rows keeps a panel of its weights in another form, on its
+// stack. (BERT-large's second FFN product has as many.)
+constexpr int kMaxSplitInputs = 4096;
+
 // Room for what is taken out of a row: pairs of words of 4 activations, and what one vector may add after the last that
 // is within the limit (split_avx2-inl.h).
-constexpr size_t kSplitRowHead = 8, kSplitRowPair = 20;  // bytes
-constexpr int kSplitPairsOfVector = 50;
+constexpr size_t kSplitRowHead = 8, kSplitRowPair = 16;  // bytes
+constexpr int kSplitPairsOfVector = 96;
 constexpr size_t split_row_bytes(int k) {
   return (kSplitRowHead + kSplitRowPair * static_cast<size_t>(k / 16 + kSplitPairsOfVector) + 63) / 64 * 64;
 }

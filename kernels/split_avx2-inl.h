@@ -6,17 +6,18 @@
 // most 128, and the negative ones to at least -128. Activations of a row are far smaller than its largest, so most
 // sets of four fulfil that as they are, which pays for two pairs in a lane before they are widened:
 //
-//   vpmaddubsw  t = w a, pairs of step i               16 outputs by 8 inputs take
-//   vpmaddubsw  u = w a, pairs of step i + 1           10 operations for 256 multiply-accumulates,
+//   vpmaddubsw  t = (w + 128) a, pairs of step i       16 outputs by 8 inputs take
+//   vpmaddubsw  u = the same of step i + 1             10 operations for 256 multiply-accumulates,
 //   vpaddw      t + u                                  where avx2.cpp's chain for any row takes 16
 //   vpmaddwd    by ones, pairs to int32
 //   vpaddd      into the accumulator
 //
 // Where a set of four has more, split_rows takes the excess out of the row and keeps it beside the row: words of four
-// unsigned bytes with the step that they belong to, positive ones and negative ones apart, no two bytes of a pair above
-// 128 together. Two such words may share a lane: |w| (128 + 128) < 2^15, with the weights as they lie. So
-//   sum q w = sum c (w + 128) - 128 sum c + sum (rests) w,   exactly,
-// and the last two are the accumulators' start, a row.
+// bytes with the step that they belong to, in pairs, whose lanes fulfil the same. With an activation q = c + e, what
+// stays and the excess,
+//   sum q w = sum c (w + 128) + sum e (w + 128) - 128 sum q,   exactly,
+// and the last is the accumulators' start, a row. The first tile of a panel keeps w + 128, for itself and those that
+// follow.
 #ifndef OCTOBERT_KERNELS_SPLIT_AVX2_INL_H_
 #define OCTOBERT_KERNELS_SPLIT_AVX2_INL_H_
 
@@ -33,17 +34,16 @@ alignas(32) constexpr uint32_t kTopBits[8] = {0x80808080u, 0x80808080u, 0x808080
 
 constexpr int kLaneBudget = 128;  // of one sign in a lane: 255 * 128 < 2^15
 
-// Two words of what was taken out of a row, of one sign; each belongs to a step (4 inputs), whose weights lie `offset`
-// bytes into a panel.
+// Two words of what was taken out of a row; each belongs to a step (4 inputs), whose weights lie `offset` bytes into a
+// panel.
 struct RestPair {
   uint32_t offset[2];
-  uint32_t word[2];  // 4 unsigned bytes; 0: nothing
-  uint32_t sign;     // 1 or -1, as two int16
+  uint32_t word[2];  // 4 int8; 0: nothing
 };
 
 struct SplitRow {
-  int32_t sum;    // of what stays in the row
-  int32_t pairs;  // in use; an empty one follows
+  int32_t sum;    // of the row's activations less their zero point
+  int32_t pairs;  // in use
   RestPair* rests() { return reinterpret_cast<RestPair*>(this + 1); }
 };
 static_assert(sizeof(SplitRow) == kSplitRowHead && sizeof(RestPair) == kSplitRowPair);
@@ -52,25 +52,43 @@ inline SplitRow* split_row(void* splits, int k, int row) {
   return reinterpret_cast<SplitRow*>(static_cast<char*>(splits) + static_cast<size_t>(row) * split_row_bytes(k));
 }
 
-// Where a row's rests go: a pair is open for each sign.
+// Where a row's rests go: to the word before, if it is of the same step, or to the second of the last pair, if that
+// pair has room for them; or to a new one.
 class Rests {
  public:
   explicit Rests(SplitRow* row) : row_(row) { row_->pairs = 0; }
-  void put(bool negative, size_t k, uint32_t word) {
+  // `first` of input k and `second` of k + 1, k even: magnitudes of one sign, kLaneBudget together at most.
+  void put(bool negative, size_t k, int first, int second) {
     const auto offset = static_cast<uint32_t>(k / 4) * 64;
-    if (RestPair*& open = open_[negative]; open != nullptr) {
-      open->offset[1] = offset;
-      open->word[1] = word;
-      open = nullptr;
+    const auto shift = 8 * (k % 4);
+    const auto byte = [=](int x) { return static_cast<uint32_t>(negative ? -x : x) & 255; };
+    const uint32_t bytes = (byte(first) | byte(second) << 8) << shift, lane = 0xffffu << shift;
+    int& room = room_[negative][k / 2 % 2];
+    const bool fits = first + second <= room;
+    if (fits && offset == offset_ && (*word_ & lane) == 0) {
+      *word_ |= bytes;
     } else {
-      open = row_->rests() + row_->pairs++;
-      *open = {{offset, 0}, {word, 0}, negative ? 0xffffffffu : 0x00010001u};
+      if (fits && !second_) {
+        second_ = true;
+      } else {
+        second_ = false;
+        row_->rests()[row_->pairs++] = {};
+        room_[0][0] = room_[0][1] = room_[1][0] = room_[1][1] = kLaneBudget;
+      }
+      RestPair& pair = row_->rests()[row_->pairs - 1];
+      pair.offset[second_] = offset_ = offset;
+      word_ = &pair.word[second_];
+      *word_ = bytes;
     }
+    room -= first + second;
   }
 
  private:
   SplitRow* row_;
-  RestPair* open_[2] = {};
+  uint32_t offset_ = 0;  // of the last word
+  uint32_t* word_ = nullptr;
+  bool second_ = false;  // it is its pair's second
+  int room_[2][2] = {};  // left of each sign in each lane of the last pair
 };
 
 inline int smaller(int x, int y) { return x < y ? x : y; }
@@ -88,7 +106,7 @@ inline void relieve(int8_t* x, size_t k, int excess, bool negative, Rests& rests
       pair[0] = static_cast<int8_t>(pair[0] - sign * first);
       pair[1] = static_cast<int8_t>(pair[1] - sign * second);
       excess -= first + second;
-      rests.put(negative, k + step, static_cast<uint32_t>(first | second << 8) << (8 * (k % 4)));
+      rests.put(negative, k + step, first, second);
     }
   }
 }
@@ -119,7 +137,8 @@ inline void put_saturated(const int8_t* given, const int8_t* x, size_t k, int32_
   for (size_t i = 0; i < 32; ++i) {
     const int lacking = given[i] - zero_point - x[i];
     if (lacking == 0) continue;
-    rests.put(lacking < 0, k + i, static_cast<uint32_t>(lacking < 0 ? -lacking : lacking) << (8 * ((k + i) % 4)));
+    const int magnitude = lacking < 0 ? -lacking : lacking;
+    i % 2 == 0 ? rests.put(lacking < 0, k + i, magnitude, 0) : rests.put(lacking < 0, k + i - 1, 0, magnitude);
   }
 }
 
@@ -155,15 +174,14 @@ inline size_t split_whole_row(char* a, size_t k, int32_t zero_point, SplitRow* r
   size_t at = 0;
   for (; at < k && row->pairs <= most; at += 32) {
     __m256i* const vector = reinterpret_cast<__m256i*>(a + at);
-    const __m256i x = split_vector(_mm256_load_si256(vector), at, zero_point, rests);
-    _mm256_store_si256(vector, x);
-    total =
-        _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x), _mm256_set1_epi16(1)));
+    const __m256i given = _mm256_load_si256(vector);
+    _mm256_store_si256(vector, split_vector(given, at, zero_point, rests));
+    total = _mm256_add_epi32(total,
+                             _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), given), _mm256_set1_epi16(1)));
   }
-  row->rests()[row->pairs] = {};
   alignas(32) int32_t sums[8];
   _mm256_store_si256(reinterpret_cast<__m256i*>(sums), total);
-  row->sum = 0;
+  row->sum = -zero_point * static_cast<int32_t>(at);
   for (const int32_t s : sums) row->sum += s;
   return at;
 }
@@ -171,11 +189,9 @@ inline size_t split_whole_row(char* a, size_t k, int32_t zero_point, SplitRow* r
 // Puts the first `split` bytes of a row together again: bytes wrap to what they were.
 inline void join_row(char* a, size_t split, int32_t zero_point, SplitRow* row) {
   for (const RestPair* pair = row->rests(); pair != row->rests() + row->pairs; ++pair) {
-    const auto sign = static_cast<int16_t>(pair->sign);
     for (int j = 0; j < 2; ++j) {
       char* at = a + pair->offset[j] / 16;
-      for (int i = 0; i < 4; ++i)
-        at[i] = static_cast<char>(at[i] + sign * static_cast<int>(pair->word[j] >> (8 * i) & 255));
+      for (int i = 0; i < 4; ++i) at[i] = static_cast<char>(at[i] + static_cast<int>(pair->word[j] >> (8 * i) & 255));
     }
   }
   for (size_t i = 0; i < split; ++i) a[i] = static_cast<char>(a[i] + zero_point);
@@ -193,18 +209,20 @@ inline void join_rows(const SplitRowsArgs& g) { join_rows(g, g.m); }
 // A pair costs as much as a step of the loop, and a row of k inputs has k / 8 steps of two: with k / 32 pairs,
 // splitting wins a few percent still. A row may have twice that, if others have less.
 constexpr int kInputsPerPair = 32;
+constexpr int most_pairs(int k) { return 2 * k / kInputsPerPair; }
 // Of 32 inputs there may be 32 bytes that a subtraction saturated, and 16 lanes of at most 508, which is 380 too much:
-// two words of 128 or less for each of their two steps. 96 words are 48 pairs, or 49 of two signs; and the empty one.
-static_assert(kSplitPairsOfVector >= 49 + 1);
+// two words of 128 or less for each of their two steps: 96 words, of which each may be a pair.
+static_assert(kSplitPairsOfVector >= 96);
 
 inline bool split_rows(const SplitRowsArgs& g) {
+  if (g.k > kMaxSplitInputs) return false;
   const auto k = static_cast<size_t>(g.k);
   const auto bytes_of = [&](int m) { return reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda; };
   int left = g.m * (g.k / kInputsPerPair);
   for (int m = 0; m < g.m; ++m) {
     memset(bytes_of(m) + k, g.zero_point, activation_stride(k) - k);  // becomes 0: a step may read past K
     SplitRow* row = split_row(g.splits, g.k, m);
-    const int most = smaller(left, 2 * g.k / kInputsPerPair);
+    const int most = smaller(left, most_pairs(g.k));
     const size_t changed = split_whole_row(bytes_of(m), k, g.zero_point, row, most);
     if (row->pairs > most) {
       join_row(bytes_of(m), changed, g.zero_point, row);
@@ -218,32 +236,45 @@ inline bool split_rows(const SplitRowsArgs& g) {
 
 // ---- products ----
 
-// The sums of one panel: their start, and what the rests add. That comes last: by then the panel is in L1, wherever
-// in it they lie.
+struct SplitArgs : GemmS8Args {
+  char* kept;  // a panel's weights + 128
+};
+
+// The sums of one panel: their start, and what the rests add. That comes last: by then the kept weights are in L1,
+// wherever in it they lie.
 struct SplitEpilogue : GemmS8Epilogue {
-  SplitEpilogue(const GemmS8Args& g, int row, int panel, const int32_t* start_of_panels, Block block)
+  SplitEpilogue(const SplitArgs& g, int row, int panel, const int32_t* start_of_panels, Block block)
       : GemmS8Epilogue(g, row, panel, start_of_panels, block),
-        weights(reinterpret_cast<const char*>(g.b) +
-                static_cast<size_t>(panel) * packed_s8_panel_bytes(static_cast<size_t>(g.k))),
         splits(split_row(g.splits, g.k, row)),
+        kept(g.kept),
+        first(row == 0),
         k(g.k) {}
 
   template <class Op>
   static void start_panels(const GemmS8Args&, int, int, int32_t*) {}
   I init(int r, int) const { return Vec::set_i(-128 * split_row(splits, k, r)->sum); }
   I rests(const RestPair& pair) const {
-    const I w0 = Vec::load_i(weights + pair.offset[0]), w1 = Vec::load_i(weights + pair.offset[1]);
+    const I w0 = Vec::load_i(kept + pair.offset[0]), w1 = Vec::load_i(kept + pair.offset[1]);
     const __m256i e0 = _mm256_set1_epi32(static_cast<int32_t>(pair.word[0]));
     const __m256i e1 = _mm256_set1_epi32(static_cast<int32_t>(pair.word[1]));
-    const __m256i sign = _mm256_set1_epi32(static_cast<int32_t>(pair.sign));
     const auto sums = [&](__m256i x, __m256i y) {
-      return _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(e0, x), _mm256_maddubs_epi16(e1, y)), sign);
+      return _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(x, e0), _mm256_maddubs_epi16(y, e1)),
+                               _mm256_set1_epi16(1));
     };
     return {sums(w0.low, w1.low), sums(w0.high, w1.high)};
   }
+  // A loop for each row: one for all, as long as the longest list, was 2 to 5 % slower.
+  I add_rests(int r, I sums) const {
+    SplitRow* row = split_row(splits, k, r);
+    for (const RestPair *pair = row->rests(), *end = pair + row->pairs; pair != end; ++pair) {
+      sums = Vec::add_i(sums, rests(*pair));
+    }
+    return sums;
+  }
 
-  const char* weights;
   void* splits;
+  char* kept;
+  bool first;  // of the tiles of this panel
   int k;
 };
 
@@ -252,9 +283,10 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
 
 #define OCTOBERT_SPLIT_ROWS(DO) DO(0) DO(1) DO(2) DO(3)
 #define OCTOBERT_SPLIT_DECLARE(r) Vec::I c##r = epilogue.init(row_or_first(r, R), 0);
-// low0, high0, low1, high1 = the weights of two steps + 128. In asm, or g++ keeps the constant in a register, which is
-// then one too many; not a function of its own, whose results it keeps in memory.
-#define OCTOBERT_SPLIT_WEIGHTS(first, second)                                                   \
+// low0, high0, low1, high1 = the weights of two steps + 128, made of the weights as they lie or kept. In asm, or g++
+// keeps the constant in a register, which is then one too many; not a function of its own, whose results it keeps in
+// memory.
+#define OCTOBERT_SPLIT_FLIPPED(first, second)                                                   \
   asm("vmovdqa %[top_bits], %[high1]\n\t"                                                       \
       "vpxor %[first_low], %[high1], %[low0]\n\t"                                               \
       "vpxor %[first_high], %[high1], %[high0]\n\t"                                             \
@@ -265,14 +297,26 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
         [first_high] "m"(*reinterpret_cast<const char(*)[32]>((first) + 32)),                   \
         [second_low] "m"(*reinterpret_cast<const char(*)[32]>(second)),                         \
         [second_high] "m"(*reinterpret_cast<const char(*)[32]>((second) + 32)))
+#define OCTOBERT_SPLIT_KEPT(first, second)                                                 \
+  asm("vmovdqa %[first_low], %[low0]\n\t"                                                  \
+      "vmovdqa %[first_high], %[high0]\n\t"                                                \
+      "vmovdqa %[second_low], %[low1]\n\t"                                                 \
+      "vmovdqa %[second_high], %[high1]"                                                   \
+      : [low0] "=&x"(low0), [high0] "=&x"(high0), [low1] "=&x"(low1), [high1] "=&x"(high1) \
+      : [first_low] "m"(*reinterpret_cast<const char(*)[32]>(first)),                      \
+        [first_high] "m"(*reinterpret_cast<const char(*)[32]>((first) + 32)),              \
+        [second_low] "m"(*reinterpret_cast<const char(*)[32]>(second)),                    \
+        [second_high] "m"(*reinterpret_cast<const char(*)[32]>((second) + 32)))
+#define OCTOBERT_SPLIT_WEIGHTS(first, second) \
+  if constexpr (kFirst) {                     \
+    OCTOBERT_SPLIT_FLIPPED(first, second);    \
+  } else {                                    \
+    OCTOBERT_SPLIT_KEPT(first, second);       \
+  }
 #define OCTOBERT_SPLIT_STEPS(r) \
   if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1);
-#define OCTOBERT_SPLIT_COUNT(r)                                                \
-  SplitRow* s##r = split_row(epilogue.splits, epilogue.k, row_or_first(r, R)); \
-  const auto n##r = static_cast<size_t>(s##r->pairs);                          \
-  pairs = pairs < n##r ? n##r : pairs;
 #define OCTOBERT_SPLIT_RESTS(r) \
-  if constexpr (R > r) c##r = Vec::add_i(c##r, epilogue.rests(s##r->rests()[i < n##r ? i : n##r]));
+  if constexpr (R > r) c##r = epilogue.add_rests(r, c##r);
 #define OCTOBERT_SPLIT_FINISH(r) \
   if constexpr (R > r) epilogue.row(r, PanelSums{column, c##r});
 
@@ -284,15 +328,30 @@ struct SplitS8 {
   static constexpr int kPanels = 1;
 
   template <int R, int P, bool kPrefetch, class Epilogue>
-  [[gnu::noinline]] static void tile(const char* a, size_t lda, const char* b, size_t, int steps,
-                                     [[maybe_unused]] const Prefetch& ahead, const Epilogue& given) {
+  static void tile(const char* a, size_t lda, const char* b, size_t, int steps, const Prefetch& ahead,
+                   const Epilogue& epilogue) {
     static_assert(R <= kRows && P == 1);
+    epilogue.first ? rows<R, kPrefetch, true>(a, lda, b, steps, ahead, epilogue)
+                   : rows<R, kPrefetch, false>(a, lda, epilogue.kept, steps, ahead, epilogue);
+  }
+
+ private:
+  // b: the panel's weights as they lie, or kept.
+  template <int R, bool kPrefetch, bool kFirst, class Epilogue>
+  [[gnu::noinline]] static void rows(const char* a, size_t lda, const char* b, int steps,
+                                     [[maybe_unused]] const Prefetch& ahead, const Epilogue& given) {
     const Epilogue epilogue = given;
+    [[maybe_unused]] char* kept = epilogue.kept;
     [[maybe_unused]] Prefetch prefetch = ahead;
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_DECLARE)
     for (; steps > 1; steps -= 2, a += 8, b += 128) {
       __m256i low0, high0, low1, high1;
-      OCTOBERT_SPLIT_WEIGHTS(b, b + 64);
+      OCTOBERT_SPLIT_WEIGHTS(b, b + 64)
+      if constexpr (kFirst) {
+        Vec::store_i(kept, {low0, high0});
+        Vec::store_i(kept + 64, {low1, high1});
+        kept += 128;
+      }
       if constexpr (kPrefetch) {
         __builtin_prefetch(prefetch.from, 0, 2);
         __builtin_prefetch(prefetch.from + prefetch.step, 0, 2);
@@ -302,21 +361,15 @@ struct SplitS8 {
     }
     if (steps > 0) {  // the row is 0 past K: any weights will do for the second step
       __m256i low0, high0, low1, high1;
-      OCTOBERT_SPLIT_WEIGHTS(b, b);
+      OCTOBERT_SPLIT_WEIGHTS(b, b)
+      if constexpr (kFirst) Vec::store_i(kept, {low0, high0});
       OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_STEPS)
     }
-    // All rows together, the shorter lists going on with their empty last: a loop for each row ends when no one expects
-    // it.
-    size_t pairs = 0;
-    OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_COUNT)
-    for (size_t i = 0; i < pairs; ++i) {
-      OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_RESTS)
-    }
+    OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_RESTS)
     const auto column = epilogue.column(0);
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_FINISH)
   }
 
- private:
   [[gnu::always_inline]] static inline Acc two_steps(Acc acc, const char* a, __m256i low0, __m256i high0, __m256i low1,
                                                      __m256i high1) {
     __m256i x, y, t, u;
@@ -341,13 +394,17 @@ struct SplitS8 {
 
 #undef OCTOBERT_SPLIT_ROWS
 #undef OCTOBERT_SPLIT_DECLARE
+#undef OCTOBERT_SPLIT_FLIPPED
+#undef OCTOBERT_SPLIT_KEPT
 #undef OCTOBERT_SPLIT_WEIGHTS
 #undef OCTOBERT_SPLIT_STEPS
-#undef OCTOBERT_SPLIT_COUNT
 #undef OCTOBERT_SPLIT_RESTS
 #undef OCTOBERT_SPLIT_FINISH
 
-inline void gemm_s8_split(const GemmS8Args& g) { gemm<SplitS8, SplitEpilogue>(gemm_s8_shape(g), g, g.row_max_bits); }
+inline void gemm_s8_split(const GemmS8Args& g) {
+  alignas(64) char kept[kMaxSplitInputs * kPanelWidth];  // 64 KB
+  gemm<SplitS8, SplitEpilogue>(gemm_s8_shape(g), SplitArgs{g, kept}, g.row_max_bits);
+}
 
 }  // namespace
 }  // namespace octobert

@@ -168,11 +168,14 @@ TEST_P(SplitTest, PutsRowsTogetherAgain) {
   }
 }
 
+// Lanes as full as they may be, and the largest sums.
 TEST_P(SplitTest, DeepestReductionIsExact) {
-  Problem problem({1, 3, kMaxReductionDepth}, 1, Spread::kFlat, 0, Guard::kAfter);
-  for (const int activation : {32, -32}) {
-    problem.set_all(activation, -128);
-    EXPECT_TRUE(expect_scalar_bits(table(), problem));
+  for (const int k : {kMaxSplitInputs, kMaxSplitInputs + 1, kMaxReductionDepth}) {
+    Problem problem({1, 3, k}, 1, Spread::kFlat, 0, Guard::kAfter);
+    for (const int activation : {32, -32}) {
+      problem.set_all(activation, -128);
+      EXPECT_EQ(expect_scalar_bits(table(), problem), k <= kMaxSplitInputs);
+    }
   }
 }
 
