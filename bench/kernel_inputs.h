@@ -84,6 +84,7 @@ class Rows {
         out(as_size(rows) * (kIntermediate + kPanelWidth)),
         out_q(as_size(rows) * kIntermediate),
         maxima(as_size(rows) * kPanelWidth),
+        kept(packed_s8_panel_bytes(kIntermediate)),
         splits_(as_size(rows) * split_row_bytes(kIntermediate)) {
     f32.fill(-1, 1);
     scale.fill(0.01f, 0.02f);
@@ -114,6 +115,7 @@ class Rows {
   Array<float> f32, scale, out;
   Array<uint8_t> out_q;
   Array<uint32_t> maxima;
+  Array<char> kept;  // by products of split rows
 
  private:
   SplitRowsArgs split_args(int inputs) {
@@ -161,6 +163,7 @@ inline void run_product(const KernelTable& table, Product& p, Product& next, Row
                      .panel_end = p.panels(),
                      .activation = p.activation,
                      .splits = rows.splits(),
+                     .kept = rows.kept.data(),
                      .after = {next.s8.data(), packed_s8_panel_bytes(as_size(next.k))},
                      .fetch_results = fetches_results()};
   if (p.numbers == Numbers::kStatic) {

@@ -103,6 +103,7 @@ void integer_product(const Call& c, int worker, const PanelSplit& split, int sha
                      .q_zero_point = bytes == nullptr ? 0 : bytes->zero,
                      .clipped = c.state.clip_counter(worker, c.output.clip_site),
                      .splits = c.splits,
+                     .kept = c.state.scratch(worker).data,
                      .after = weights_after(c, worker, split, share),
                      .fetch_results = fetches_results()});
 }

@@ -12,7 +12,8 @@
 
 namespace octobert {
 
-// Memory that a weight-only product of `inputs` inputs wants of each worker, for unpacked panels (few rows need none).
+// Memory that a product of `inputs` inputs wants of each worker: for weight-only's unpacked panels (few rows need
+// none); the panel that an integer product keeps (GemmS8Args::kept) is smaller.
 size_t linear_scratch_bytes(int inputs);
 
 // Whether a product is one of integers, which can give its rows' maxima, or bytes, on the way out.

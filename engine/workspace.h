@@ -88,7 +88,7 @@ class BertState {
   };
   Block block(int worker) const;
 
-  // Memory of a worker's own: attention's scratch or panels of unpacked weights.
+  // Memory of a worker's own: attention's scratch, or panels of weights in another form.
   struct Scratch {
     std::byte* data;
     uint32_t* row_max_bits;  // [block_rows][kPanelWidth]

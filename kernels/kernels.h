@@ -79,6 +79,7 @@ struct GemmS8Args {
   uint64_t* clipped = nullptr;
   void* splits = nullptr;  // what split_rows, returning true, made of these rows of a; a_zero_point and b_sum
                            // are then not read
+  void* kept = nullptr;    // with splits: packed_s8_panel_bytes(k) to write to, 64-byte aligned, for this call alone
   // What the caller reads next, of any product: fetched into L2 while the last panels of this one are worked on, as
   // far as its steps reach.
   PanelsAhead after = {};
@@ -96,14 +97,10 @@ struct SplitRowsArgs {
   int32_t zero_point = 0;  // in [-127, 127]
 };
 
-// Rows of more inputs are not split: a product of split rows keeps a panel of its weights in another form, on its
-// stack. (BERT-large's second FFN product has as many.)
-constexpr int kMaxSplitInputs = 4096;
-
-// Room for what is taken out of a row: pairs of words of 4 activations, and what one vector may add after the last that
-// is within the limit (split_avx2-inl.h).
+// Room for what is taken out of a row: pairs of words of 4 activations, at most one for 16 inputs, and what one vector
+// may add after the last that is within that limit (split_avx2-inl.h).
 constexpr size_t kSplitRowHead = 8, kSplitRowPair = 16;  // bytes
-constexpr int kSplitPairsOfVector = 96;
+constexpr int kSplitPairsOfVector = 56;
 constexpr size_t split_row_bytes(int k) {
   return (kSplitRowHead + kSplitRowPair * static_cast<size_t>(k / 16 + kSplitPairsOfVector) + 63) / 64 * 64;
 }

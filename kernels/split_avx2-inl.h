@@ -7,7 +7,7 @@
 // sets of four fulfil that as they are, which pays for two pairs in a lane before they are widened:
 //
 //   vpmaddubsw  t = (w + 128) a, pairs of step i       16 outputs by 8 inputs take
-//   vpmaddubsw  u = the same of step i + 1             10 operations for 256 multiply-accumulates,
+//   vpmaddubsw  u = the same of step i + 1             10 operations for 128 multiply-accumulates,
 //   vpaddw      t + u                                  where avx2.cpp's chain for any row takes 16
 //   vpmaddwd    by ones, pairs to int32
 //   vpaddd      into the accumulator
@@ -16,8 +16,8 @@
 // bytes with the step that they belong to, in pairs, whose lanes fulfil the same. With an activation q = c + e, what
 // stays and the excess,
 //   sum q w = sum c (w + 128) + sum e (w + 128) - 128 sum q,   exactly,
-// and the last is the accumulators' start, a row. The first tile of a panel keeps w + 128, for itself and those that
-// follow.
+// and the last is the accumulators' start, a row. The first tile of a panel keeps w + 128, for its own excess and for
+// the tiles that follow.
 #ifndef OCTOBERT_KERNELS_SPLIT_AVX2_INL_H_
 #define OCTOBERT_KERNELS_SPLIT_AVX2_INL_H_
 
@@ -52,8 +52,8 @@ inline SplitRow* split_row(void* splits, int k, int row) {
   return reinterpret_cast<SplitRow*>(static_cast<char*>(splits) + static_cast<size_t>(row) * split_row_bytes(k));
 }
 
-// Where a row's rests go: to the word before, if it is of the same step, or to the second of the last pair, if that
-// pair has room for them; or to a new one.
+// Where a row's rests go, if the last pair's lanes have room for them: to the word before, if it is of the same step
+// and has nothing in that lane, or to the pair's second word, if that is free. Else to a new pair.
 class Rests {
  public:
   explicit Rests(SplitRow* row) : row_(row) { row_->pairs = 0; }
@@ -207,22 +207,22 @@ inline void join_rows(const SplitRowsArgs& g, int rows) {
 inline void join_rows(const SplitRowsArgs& g) { join_rows(g, g.m); }
 
 // A pair costs as much as a step of the loop, and a row of k inputs has k / 8 steps of two: with k / 32 pairs,
-// splitting wins a few percent still. A row may have twice that, if others have less.
+// splitting wins a few percent still. A row may have twice that, if others have less, which is what its room is for.
 constexpr int kInputsPerPair = 32;
-constexpr int most_pairs(int k) { return 2 * k / kInputsPerPair; }
-// Of 32 inputs there may be 32 bytes that a subtraction saturated, and 16 lanes of at most 508, which is 380 too much:
-// two words of 128 or less for each of their two steps: 96 words, of which each may be a pair.
-static_assert(kSplitPairsOfVector >= 96);
+static_assert(kInputsPerPair >= 2 * 16);
+// Of 32 inputs there may be 32 bytes that a subtraction saturated, and 8 lanes that are above their budget, of which
+// none takes more than 3 words: the lane's first step gives at most all it has, two bytes of 128 or less, in two words;
+// then the second step has at most 128 too much. Each word may be a pair.
+static_assert(kSplitPairsOfVector >= 32 + 8 * 3);
 
 inline bool split_rows(const SplitRowsArgs& g) {
-  if (g.k > kMaxSplitInputs) return false;
   const auto k = static_cast<size_t>(g.k);
   const auto bytes_of = [&](int m) { return reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda; };
   int left = g.m * (g.k / kInputsPerPair);
   for (int m = 0; m < g.m; ++m) {
     memset(bytes_of(m) + k, g.zero_point, activation_stride(k) - k);  // becomes 0: a step may read past K
     SplitRow* row = split_row(g.splits, g.k, m);
-    const int most = smaller(left, most_pairs(g.k));
+    const int most = smaller(left, 2 * g.k / kInputsPerPair);
     const size_t changed = split_whole_row(bytes_of(m), k, g.zero_point, row, most);
     if (row->pairs > most) {
       join_row(bytes_of(m), changed, g.zero_point, row);
@@ -236,18 +236,14 @@ inline bool split_rows(const SplitRowsArgs& g) {
 
 // ---- products ----
 
-struct SplitArgs : GemmS8Args {
-  char* kept;  // a panel's weights + 128
-};
-
-// The sums of one panel: their start, and what the rests add. That comes last: by then the kept weights are in L1,
-// wherever in it they lie.
+// The sums of one panel: their start, and what the rests add. That comes last: by then the kept weights are in L1, if
+// they fit (of 1536 inputs they do beside the rows), wherever in the panel they lie.
 struct SplitEpilogue : GemmS8Epilogue {
-  SplitEpilogue(const SplitArgs& g, int row, int panel, const int32_t* start_of_panels, Block block)
+  SplitEpilogue(const GemmS8Args& g, int row, int panel, const int32_t* start_of_panels, Block block)
       : GemmS8Epilogue(g, row, panel, start_of_panels, block),
         splits(split_row(g.splits, g.k, row)),
-        kept(g.kept),
-        first(row == 0),
+        kept(static_cast<char*>(g.kept)),
+        keeps_weights(row == 0),
         k(g.k) {}
 
   template <class Op>
@@ -273,8 +269,8 @@ struct SplitEpilogue : GemmS8Epilogue {
   }
 
   void* splits;
-  char* kept;
-  bool first;  // of the tiles of this panel
+  char* kept;          // a panel's weights + 128
+  bool keeps_weights;  // for the panel's other tiles: the first does
   int k;
 };
 
@@ -283,9 +279,8 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
 
 #define OCTOBERT_SPLIT_ROWS(DO) DO(0) DO(1) DO(2) DO(3)
 #define OCTOBERT_SPLIT_DECLARE(r) Vec::I c##r = epilogue.init(row_or_first(r, R), 0);
-// low0, high0, low1, high1 = the weights of two steps + 128, made of the weights as they lie or kept. In asm, or g++
-// keeps the constant in a register, which is then one too many; not a function of its own, whose results it keeps in
-// memory.
+// low0, high0, low1, high1 = the weights of two steps + 128, of the weights as they lie. In asm, or g++ keeps the
+// constant in a register, which is then one too many; not a function of its own, whose results it keeps in memory.
 #define OCTOBERT_SPLIT_FLIPPED(first, second)                                                   \
   asm("vmovdqa %[top_bits], %[high1]\n\t"                                                       \
       "vpxor %[first_low], %[high1], %[low0]\n\t"                                               \
@@ -297,21 +292,14 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
         [first_high] "m"(*reinterpret_cast<const char(*)[32]>((first) + 32)),                   \
         [second_low] "m"(*reinterpret_cast<const char(*)[32]>(second)),                         \
         [second_high] "m"(*reinterpret_cast<const char(*)[32]>((second) + 32)))
-#define OCTOBERT_SPLIT_KEPT(first, second)                                                 \
-  asm("vmovdqa %[first_low], %[low0]\n\t"                                                  \
-      "vmovdqa %[first_high], %[high0]\n\t"                                                \
-      "vmovdqa %[second_low], %[low1]\n\t"                                                 \
-      "vmovdqa %[second_high], %[high1]"                                                   \
-      : [low0] "=&x"(low0), [high0] "=&x"(high0), [low1] "=&x"(low1), [high1] "=&x"(high1) \
-      : [first_low] "m"(*reinterpret_cast<const char(*)[32]>(first)),                      \
-        [first_high] "m"(*reinterpret_cast<const char(*)[32]>((first) + 32)),              \
-        [second_low] "m"(*reinterpret_cast<const char(*)[32]>(second)),                    \
-        [second_high] "m"(*reinterpret_cast<const char(*)[32]>((second) + 32)))
-#define OCTOBERT_SPLIT_WEIGHTS(first, second) \
-  if constexpr (kFirst) {                     \
-    OCTOBERT_SPLIT_FLIPPED(first, second);    \
-  } else {                                    \
-    OCTOBERT_SPLIT_KEPT(first, second);       \
+#define OCTOBERT_SPLIT_WEIGHTS(first, second)                             \
+  __m256i low0, high0, low1, high1;                                       \
+  if constexpr (kKeeps) {                                                 \
+    OCTOBERT_SPLIT_FLIPPED(first, second);                                \
+  } else {                                                                \
+    const Vec::I step0 = Vec::load_i(first), step1 = Vec::load_i(second); \
+    low0 = step0.low, high0 = step0.high;                                 \
+    low1 = step1.low, high1 = step1.high;                                 \
   }
 #define OCTOBERT_SPLIT_STEPS(r) \
   if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1);
@@ -331,13 +319,13 @@ struct SplitS8 {
   static void tile(const char* a, size_t lda, const char* b, size_t, int steps, const Prefetch& ahead,
                    const Epilogue& epilogue) {
     static_assert(R <= kRows && P == 1);
-    epilogue.first ? tile_of_split<R, kPrefetch, true>(a, lda, b, steps, ahead, epilogue)
-                   : tile_of_split<R, kPrefetch, false>(a, lda, epilogue.kept, steps, ahead, epilogue);
+    epilogue.keeps_weights ? tile_of_split<R, kPrefetch, true>(a, lda, b, steps, ahead, epilogue)
+                           : tile_of_split<R, kPrefetch, false>(a, lda, epilogue.kept, steps, ahead, epilogue);
   }
 
  private:
   // b: the panel's weights as they lie, or kept.
-  template <int R, bool kPrefetch, bool kFirst, class Epilogue>
+  template <int R, bool kPrefetch, bool kKeeps, class Epilogue>
   [[gnu::noinline]] static void tile_of_split(const char* a, size_t lda, const char* b, int steps,
                                               [[maybe_unused]] const Prefetch& ahead, const Epilogue& given) {
     const Epilogue epilogue = given;
@@ -345,9 +333,8 @@ struct SplitS8 {
     [[maybe_unused]] Prefetch prefetch = ahead;
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_DECLARE)
     for (; steps > 1; steps -= 2, a += 8, b += 128) {
-      __m256i low0, high0, low1, high1;
       OCTOBERT_SPLIT_WEIGHTS(b, b + 64)
-      if constexpr (kFirst) {
+      if constexpr (kKeeps) {
         Vec::store_i(kept, {low0, high0});
         Vec::store_i(kept + 64, {low1, high1});
         kept += 128;
@@ -360,9 +347,8 @@ struct SplitS8 {
       OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_STEPS)
     }
     if (steps > 0) {  // the row is 0 past K: any weights will do for the second step
-      __m256i low0, high0, low1, high1;
       OCTOBERT_SPLIT_WEIGHTS(b, b)
-      if constexpr (kFirst) Vec::store_i(kept, {low0, high0});
+      if constexpr (kKeeps) Vec::store_i(kept, {low0, high0});
       OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_STEPS)
     }
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_RESTS)
@@ -395,16 +381,12 @@ struct SplitS8 {
 #undef OCTOBERT_SPLIT_ROWS
 #undef OCTOBERT_SPLIT_DECLARE
 #undef OCTOBERT_SPLIT_FLIPPED
-#undef OCTOBERT_SPLIT_KEPT
 #undef OCTOBERT_SPLIT_WEIGHTS
 #undef OCTOBERT_SPLIT_STEPS
 #undef OCTOBERT_SPLIT_RESTS
 #undef OCTOBERT_SPLIT_FINISH
 
-inline void gemm_s8_split(const GemmS8Args& g) {
-  alignas(64) char kept[kMaxSplitInputs * kPanelWidth];  // 64 KB
-  gemm<SplitS8, SplitEpilogue>(gemm_s8_shape(g), SplitArgs{g, kept}, g.row_max_bits);
-}
+inline void gemm_s8_split(const GemmS8Args& g) { gemm<SplitS8, SplitEpilogue>(gemm_s8_shape(g), g, g.row_max_bits); }
 
 }  // namespace
 }  // namespace octobert
