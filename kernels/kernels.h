@@ -97,12 +97,13 @@ struct SplitRowsArgs {
   int32_t zero_point = 0;  // in [-127, 127]
 };
 
-// Room for what is taken out of a row: pairs of words of 4 activations, at most one for 16 inputs, and what one vector
-// may add after the last that is within that limit (split_avx2-inl.h).
-constexpr size_t kSplitRowHead = 8, kSplitRowPair = 16;  // bytes
-constexpr int kSplitPairsOfVector = 56;
+// Room for what is taken out of a row: words of 4 activations, at most one for 8 inputs, and what one vector may add
+// after the last that is within that limit (split_avx2-inl.h).
+constexpr size_t kSplitRowHead = 8, kSplitRowWord = 8;  // bytes
+constexpr int kInputsPerSplitWord = 8, kSplitWordsOfVector = 64;
+constexpr int split_row_words(int k) { return k / kInputsPerSplitWord + kSplitWordsOfVector; }
 constexpr size_t split_row_bytes(int k) {
-  return (kSplitRowHead + kSplitRowPair * static_cast<size_t>(k / 16 + kSplitPairsOfVector) + 63) / 64 * 64;
+  return (kSplitRowHead + kSplitRowWord * static_cast<size_t>(split_row_words(k)) + 63) / 64 * 64;
 }
 
 // dst[m][n] = act(acc * scale + bias): acc = fma over k = 0..K-1 in this order, from 0;

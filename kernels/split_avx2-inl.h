@@ -13,7 +13,7 @@
 //   vpaddd      into the accumulator
 //
 // Where a set of four has more, split_rows takes the excess out of the row and keeps it beside the row: words of four
-// bytes with the step that they belong to, in pairs, whose lanes fulfil the same. With an activation q = c + e, what
+// bytes with the step that they belong to, any two of which fulfil the same. With an activation q = c + e, what
 // stays and the excess,
 //   sum q w = sum c (w + 128) + sum e (w + 128) - 128 sum q,   exactly,
 // and the last is the accumulators' start, a row. The first tile of a panel keeps w + 128, for its own excess and for
@@ -33,146 +33,126 @@ alignas(32) constexpr uint32_t kTopBits[8] = {0x80808080u, 0x80808080u, 0x808080
 // ---- taking rows apart ----
 
 constexpr int kLaneBudget = 128;  // of one sign in a lane: 255 * 128 < 2^15
+constexpr int kWordBudget = 64;   // of one sign in each lane of a word of excess: any two share a lane's budget
+static_assert(2 * kWordBudget <= kLaneBudget);
 
-// Two words of what was taken out of a row; each belongs to a step (4 inputs), whose weights lie `offset` bytes into a
-// panel.
-struct RestPair {
-  uint32_t offset[2];
-  uint32_t word[2];  // 4 int8; 0: nothing
-};
-
+// What was taken out of a row, as words of 4 int8, and for each the place of its step (4 inputs) in a panel's bytes.
 struct SplitRow {
   int32_t sum;    // of the row's activations less their zero point
-  int32_t pairs;  // in use
-  RestPair* rests() { return reinterpret_cast<RestPair*>(this + 1); }
+  int32_t words;  // in use; a 0 follows, if they are odd
+  uint32_t* word() { return reinterpret_cast<uint32_t*>(this + 1); }
+  uint32_t* offset(int k) { return word() + split_row_words(k); }
 };
-static_assert(sizeof(SplitRow) == kSplitRowHead && sizeof(RestPair) == kSplitRowPair);
+static_assert(sizeof(SplitRow) == kSplitRowHead && sizeof(uint32_t[2]) == kSplitRowWord);
 
 inline SplitRow* split_row(void* splits, int k, int row) {
   return reinterpret_cast<SplitRow*>(static_cast<char*>(splits) + static_cast<size_t>(row) * split_row_bytes(k));
 }
 
-// Where a row's rests go, if the last pair's lanes have room for them: to the word before, if it is of the same step
-// and has nothing in that lane, or to the pair's second word, if that is free. Else to a new pair.
+// For each set of 8 words, as bits, the numbers of its members in order.
+struct Orders {
+  uint8_t of[256][8];
+};
+constexpr Orders kOrders = [] {
+  Orders orders = {};
+  for (int set = 0; set < 256; ++set) {
+    for (int word = 0, count = 0; word < 8; ++word) {
+      if ((set >> word & 1) != 0) orders.of[set][count++] = static_cast<uint8_t>(word);
+    }
+  }
+  return orders;
+}();
+
+// Appends to a row's words.
 class Rests {
  public:
-  explicit Rests(SplitRow* row) : row_(row) { row_->pairs = 0; }
-  // `first` of input k and `second` of k + 1, k even: magnitudes of one sign, kLaneBudget together at most.
-  void put(bool negative, size_t k, int first, int second) {
-    const auto offset = static_cast<uint32_t>(k / 4) * 64;
-    const auto shift = 8 * (k % 4);
-    const auto byte = [=](int x) { return static_cast<uint32_t>(negative ? -x : x) & 255; };
-    const uint32_t bytes = (byte(first) | byte(second) << 8) << shift, lane = 0xffffu << shift;
-    int& room = room_[negative][k / 2 % 2];
-    const bool fits = first + second <= room;
-    if (fits && offset == offset_ && (*word_ & lane) == 0) {
-      *word_ |= bytes;
-    } else {
-      if (fits && !second_) {
-        second_ = true;
-      } else {
-        second_ = false;
-        row_->rests()[row_->pairs++] = {};
-        room_[0][0] = room_[0][1] = room_[1][0] = room_[1][1] = kLaneBudget;
-      }
-      RestPair& pair = row_->rests()[row_->pairs - 1];
-      pair.offset[second_] = offset_ = offset;
-      word_ = &pair.word[second_];
-      *word_ = bytes;
-    }
-    room -= first + second;
+  Rests(SplitRow* row, int k) : word_(row->word()), offset_(row->offset(k)) {}
+  // Those of the 8 words of inputs k to k + 31 that are not 0. Writes 8 in any case.
+  void append(__m256i words, size_t k) {
+    const __m256i zeros = _mm256_cmpeq_epi32(words, _mm256_setzero_si256());
+    const auto set = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(zeros))) ^ 255;
+    const __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(kOrders.of[set])));
+    const __m256i offsets = _mm256_add_epi32(_mm256_setr_epi32(0, 64, 128, 192, 256, 320, 384, 448),
+                                             _mm256_set1_epi32(static_cast<int32_t>(k * 16)));
+    store(word_ + words_, _mm256_permutevar8x32_epi32(words, order));
+    store(offset_ + words_, _mm256_permutevar8x32_epi32(offsets, order));
+    words_ += __builtin_popcount(set);
   }
+  int words() const { return words_; }
 
  private:
-  SplitRow* row_;
-  uint32_t offset_ = 0;  // of the last word
-  uint32_t* word_ = nullptr;
-  bool second_ = false;  // it is its pair's second
-  int room_[2][2] = {};  // left of each sign in each lane of the last pair
+  static void store(uint32_t* p, __m256i x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+  uint32_t *word_, *offset_;
+  int words_ = 0;
 };
 
-inline int smaller(int x, int y) { return x < y ? x : y; }
-inline int positive_part(int x) { return x > 0 ? x : 0; }
+// Magnitudes of one sign, as unsigned bytes, and of each pair of them, in 16 bits, how much is to be taken out.
+struct Excess {
+  __m256i bytes, of_pair;
 
-// Takes `excess` of one sign out of the inputs k, k + 1 (of x), then k + 4, k + 5, which meet in one lane.
-inline void relieve(int8_t* x, size_t k, int excess, bool negative, Rests& rests) {
-  const int sign = negative ? -1 : 1;
-  for (size_t step = 0; step < 8; step += 4) {
-    int8_t* pair = x + step;
-    while (excess > 0) {
-      const int first = smaller(positive_part(sign * pair[0]), smaller(excess, kLaneBudget));
-      const int second = smaller(positive_part(sign * pair[1]), smaller(excess, kLaneBudget) - first);
-      if (first + second == 0) break;
-      pair[0] = static_cast<int8_t>(pair[0] - sign * first);
-      pair[1] = static_cast<int8_t>(pair[1] - sign * second);
-      excess -= first + second;
-      rests.put(negative, k + step, first, second);
-    }
+  // As much of it as a word may have.
+  __m256i take() {
+    const __m256i now = _mm256_min_epi16(of_pair, _mm256_set1_epi16(kWordBudget));
+    const __m256i first = _mm256_min_epi16(_mm256_and_si256(bytes, _mm256_set1_epi16(255)), now);
+    const __m256i taken = _mm256_or_si256(first, _mm256_slli_epi16(_mm256_sub_epi16(now, first), 8));
+    bytes = _mm256_sub_epi8(bytes, taken);
+    of_pair = _mm256_sub_epi16(of_pair, now);
+    return taken;
   }
+};
+
+inline __m256i sums_of_pairs(__m256i bytes) { return _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1)); }
+
+inline Excess all_of(__m256i bytes) { return {bytes, sums_of_pairs(bytes)}; }
+
+// What is above the budget of a lane, the pairs x[0, 1] and x[4, 5], or x[2, 3] and x[6, 7], of 8 inputs: as much as
+// there is of the first pair, the rest of the second.
+inline Excess above_budget(__m256i bytes) {
+  const __m256i pairs = sums_of_pairs(bytes), first = _mm256_set1_epi64x(0xffffffff);
+  const __m256i lanes = _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));
+  const __m256i above = _mm256_and_si256(_mm256_subs_epu16(lanes, _mm256_set1_epi16(kLaneBudget)), first);
+  const __m256i of_first = _mm256_min_epi16(above, pairs);
+  return {bytes, _mm256_or_si256(of_first, _mm256_slli_epi64(_mm256_sub_epi16(above, of_first), 32))};
 }
 
-// The sums of the lanes of 8 inputs each, in the first two of 4 lanes: of x[0, 1, 4, 5] and of x[2, 3, 6, 7].
-inline __m256i lane_sums(__m256i bytes) {
-  const __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
-  return _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));
+inline bool any(const Excess& positive, const Excess& negative) {
+  const __m256i left = _mm256_or_si256(positive.of_pair, negative.of_pair);
+  return _mm256_testz_si256(left, left) == 0;
 }
 
-inline uint32_t above_budget(__m256i sums) {
-  return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpgt_epi16(sums, _mm256_set1_epi16(kLaneBudget)))) &
-         0x05050505u;  // a bit for each of the lanes that hold whole sums
-}
-
-// For each lane of x (32 inputs from k on) that is above its budget.
-inline void relieve_lanes(int8_t* x, size_t k, uint32_t lanes, __m256i sums, bool negative, Rests& rests) {
-  alignas(32) int16_t of_lane[16];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(of_lane), sums);
-  for (; lanes != 0; lanes &= lanes - 1) {
-    const auto at = static_cast<size_t>(__builtin_ctz(lanes));  // byte of the lane: of 8, the 0th or the 2nd
-    relieve(x + at, k + at, of_lane[at / 2] - kLaneBudget, negative, rests);
-  }
-}
-
-// What the saturated x = given - zero_point lacks.
-inline void put_saturated(const int8_t* given, const int8_t* x, size_t k, int32_t zero_point, Rests& rests) {
-  for (size_t i = 0; i < 32; ++i) {
-    const int lacking = given[i] - zero_point - x[i];
-    if (lacking == 0) continue;
-    const int magnitude = lacking < 0 ? -lacking : lacking;
-    i % 2 == 0 ? rests.put(lacking < 0, k + i, magnitude, 0) : rests.put(lacking < 0, k + i - 1, 0, magnitude);
-  }
+// Takes excess, which there is, out of the inputs from k on; returns what that is.
+inline __m256i take_out(Excess positive, Excess negative, size_t k, Rests& rests) {
+  __m256i all = _mm256_setzero_si256();
+  do {
+    const __m256i taken = _mm256_sub_epi8(positive.take(), negative.take());
+    rests.append(taken, k);
+    all = _mm256_add_epi8(all, taken);
+  } while (any(positive, negative));
+  return all;
 }
 
 // 32 inputs from k on.
 inline __m256i split_vector(__m256i given, size_t k, int32_t zero_point, Rests& rests) {
+  const auto above_zero = [](__m256i x) { return _mm256_max_epi8(x, _mm256_setzero_si256()); };
+  const auto below_zero = [=](__m256i x) { return _mm256_sub_epi8(_mm256_abs_epi8(x), above_zero(x)); };
   __m256i x = given;
-  alignas(32) int8_t bytes[32];
-  __m256i* memory = reinterpret_cast<__m256i*>(bytes);
   if (zero_point != 0) {
     const __m256i zero = _mm256_set1_epi8(static_cast<char>(zero_point));
     x = _mm256_subs_epi8(given, zero);
-    if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_adds_epi8(x, zero), given)) != -1) {
-      alignas(32) int8_t before[32];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(before), given);
-      _mm256_store_si256(memory, x);
-      put_saturated(before, bytes, k, zero_point, rests);
-    }
+    const __m256i lacking = _mm256_sub_epi8(_mm256_sub_epi8(given, zero), x);  // -127..127 of what saturated
+    const Excess positive = all_of(above_zero(lacking)), negative = all_of(below_zero(lacking));
+    if (any(positive, negative)) take_out(positive, negative, k, rests);
   }
-  const __m256i above = _mm256_max_epi8(x, _mm256_setzero_si256());
-  const __m256i positive = lane_sums(above), negative = lane_sums(_mm256_sub_epi8(_mm256_abs_epi8(x), above));
-  const uint32_t lanes = above_budget(positive), negative_lanes = above_budget(negative);
-  if ((lanes | negative_lanes) == 0) return x;
-  _mm256_store_si256(memory, x);
-  relieve_lanes(bytes, k, lanes, positive, false, rests);
-  relieve_lanes(bytes, k, negative_lanes, negative, true, rests);
-  return _mm256_load_si256(memory);
+  const Excess positive = above_budget(above_zero(x)), negative = above_budget(below_zero(x));
+  return any(positive, negative) ? _mm256_sub_epi8(x, take_out(positive, negative, k, rests)) : x;
 }
 
-// Splits a row unless that takes more than `most` pairs: then it stops. Returns the bytes that it changed.
-inline size_t split_whole_row(char* a, size_t k, int32_t zero_point, SplitRow* row, int most) {
-  Rests rests(row);
+// Splits a row unless that takes more than `most` words: then it stops. Returns the bytes that it changed.
+inline size_t split_whole_row(char* a, int k, int32_t zero_point, SplitRow* row, int most) {
+  Rests rests(row, k);
   __m256i total = _mm256_setzero_si256();
   size_t at = 0;
-  for (; at < k && row->pairs <= most; at += 32) {
+  for (; at < static_cast<size_t>(k) && rests.words() <= most; at += 32) {
     __m256i* const vector = reinterpret_cast<__m256i*>(a + at);
     const __m256i given = _mm256_load_si256(vector);
     _mm256_store_si256(vector, split_vector(given, at, zero_point, rests));
@@ -183,16 +163,16 @@ inline size_t split_whole_row(char* a, size_t k, int32_t zero_point, SplitRow* r
   _mm256_store_si256(reinterpret_cast<__m256i*>(sums), total);
   row->sum = -zero_point * static_cast<int32_t>(at);
   for (const int32_t s : sums) row->sum += s;
+  row->words = rests.words();
+  if (row->words <= most) row->word()[row->words] = row->offset(k)[row->words] = 0;
   return at;
 }
 
 // Puts the first `split` bytes of a row together again: bytes wrap to what they were.
-inline void join_row(char* a, size_t split, int32_t zero_point, SplitRow* row) {
-  for (const RestPair* pair = row->rests(); pair != row->rests() + row->pairs; ++pair) {
-    for (int j = 0; j < 2; ++j) {
-      char* at = a + pair->offset[j] / 16;
-      for (int i = 0; i < 4; ++i) at[i] = static_cast<char>(at[i] + static_cast<int>(pair->word[j] >> (8 * i) & 255));
-    }
+inline void join_row(char* a, int k, size_t split, int32_t zero_point, SplitRow* row) {
+  for (int i = 0; i < row->words; ++i) {
+    char* at = a + row->offset(k)[i] / 16;
+    for (int j = 0; j < 4; ++j) at[j] = static_cast<char>(at[j] + static_cast<int>(row->word()[i] >> (8 * j) & 255));
   }
   for (size_t i = 0; i < split; ++i) a[i] = static_cast<char>(a[i] + zero_point);
 }
@@ -200,36 +180,34 @@ inline void join_row(char* a, size_t split, int32_t zero_point, SplitRow* row) {
 // The first `rows` rows.
 inline void join_rows(const SplitRowsArgs& g, int rows) {
   for (int m = 0; m < rows; ++m) {
-    join_row(reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda, static_cast<size_t>(g.k), g.zero_point,
+    join_row(reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda, g.k, static_cast<size_t>(g.k), g.zero_point,
              split_row(g.splits, g.k, m));
   }
 }
 inline void join_rows(const SplitRowsArgs& g) { join_rows(g, g.m); }
 
-// A pair costs as much as a step of the loop, and a row of k inputs has k / 8 steps of two: with k / 32 pairs,
-// splitting wins a few percent still. A row may have twice that, if others have less, which is what its room is for.
-constexpr int kInputsPerPair = 32;
-static_assert(kInputsPerPair >= 2 * 16);
-// Of 32 inputs there may be 32 bytes that a subtraction saturated, and 8 lanes that are above their budget, of which
-// none takes more than 3 words: the lane's first step gives at most all it has, two bytes of 128 or less, in two words;
-// then the second step has at most 128 too much. Each word may be a pair.
-static_assert(kSplitPairsOfVector >= 32 + 8 * 3);
+// Two words cost as much as two steps of the loop, of which a row of k inputs has k / 4: with k / 16 words, splitting
+// wins a few percent still. A row may have twice that, if others have less, which is what its room is for.
+constexpr int kInputsPerWord = 16;
+static_assert(kInputsPerWord >= 2 * kInputsPerSplitWord);
+// A pair has 256 of one sign at most, whether it saturated or is above the budget: 4 times 8 words of each.
+static_assert(kSplitWordsOfVector >= 2 * 256 / kWordBudget * 8);
 
 inline bool split_rows(const SplitRowsArgs& g) {
   const auto k = static_cast<size_t>(g.k);
   const auto bytes_of = [&](int m) { return reinterpret_cast<char*>(g.a) + static_cast<size_t>(m) * g.lda; };
-  int left = g.m * (g.k / kInputsPerPair);
+  int left = g.m * (g.k / kInputsPerWord);
   for (int m = 0; m < g.m; ++m) {
     memset(bytes_of(m) + k, g.zero_point, activation_stride(k) - k);  // becomes 0: a step may read past K
     SplitRow* row = split_row(g.splits, g.k, m);
-    const int most = smaller(left, 2 * g.k / kInputsPerPair);
-    const size_t changed = split_whole_row(bytes_of(m), k, g.zero_point, row, most);
-    if (row->pairs > most) {
-      join_row(bytes_of(m), changed, g.zero_point, row);
+    const int limit = 2 * g.k / kInputsPerWord, most = left < limit ? left : limit;
+    const size_t changed = split_whole_row(bytes_of(m), g.k, g.zero_point, row, most);
+    if (row->words > most) {
+      join_row(bytes_of(m), g.k, changed, g.zero_point, row);
       join_rows(g, m);
       return false;
     }
-    left -= row->pairs;
+    left -= row->words;
   }
   return true;
 }
@@ -249,10 +227,11 @@ struct SplitEpilogue : GemmS8Epilogue {
   template <class Op>
   static void start_panels(const GemmS8Args&, int, int, int32_t*) {}
   I init(int r, int) const { return Vec::set_i(-128 * split_row(splits, k, r)->sum); }
-  I rests(const RestPair& pair) const {
-    const I w0 = Vec::load_i(kept + pair.offset[0]), w1 = Vec::load_i(kept + pair.offset[1]);
-    const __m256i e0 = _mm256_set1_epi32(static_cast<int32_t>(pair.word[0]));
-    const __m256i e1 = _mm256_set1_epi32(static_cast<int32_t>(pair.word[1]));
+  // Of two words.
+  I rests(const uint32_t* word, const uint32_t* offset) const {
+    const I w0 = Vec::load_i(kept + offset[0]), w1 = Vec::load_i(kept + offset[1]);
+    const __m256i e0 = _mm256_set1_epi32(static_cast<int32_t>(word[0]));
+    const __m256i e1 = _mm256_set1_epi32(static_cast<int32_t>(word[1]));
     const auto sums = [&](__m256i x, __m256i y) {
       return _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(x, e0), _mm256_maddubs_epi16(y, e1)),
                                _mm256_set1_epi16(1));
@@ -262,8 +241,9 @@ struct SplitEpilogue : GemmS8Epilogue {
   // A loop for each row: one for all, as long as the longest list, was 3 to 5 % slower.
   I add_rests(int r, I sums) const {
     SplitRow* row = split_row(splits, k, r);
-    for (const RestPair *pair = row->rests(), *end = pair + row->pairs; pair != end; ++pair) {
-      sums = Vec::add_i(sums, rests(*pair));
+    const uint32_t *word = row->word(), *offset = row->offset(k);
+    for (const uint32_t* end = word + row->words; word < end; word += 2, offset += 2) {
+      sums = Vec::add_i(sums, rests(word, offset));
     }
     return sums;
   }
