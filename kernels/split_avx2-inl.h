@@ -63,10 +63,10 @@ constexpr Orders kOrders = [] {
   return orders;
 }();
 
-// Appends to a row's words.
-class Rests {
+// Writes a row's words.
+class WordWriter {
  public:
-  Rests(SplitRow* row, int k) : word_(row->word()), offset_(row->offset(k)) {}
+  WordWriter(SplitRow* row, int k) : word_(row->word()), offset_(row->offset(k)) {}
   // Those of the 8 words of inputs k to k + 31 that are not 0. Writes 8 in any case.
   void append(__m256i words, size_t k) {
     const __m256i zeros = _mm256_cmpeq_epi32(words, _mm256_setzero_si256());
@@ -86,7 +86,7 @@ class Rests {
   int words_ = 0;
 };
 
-// Magnitudes of one sign, as unsigned bytes, and of each pair of them, in 16 bits, how much is to be taken out.
+// The magnitudes of one sign, as unsigned bytes, and of each pair of them, in 16 bits, how much is to become words.
 struct Excess {
   __m256i bytes, of_pair;
 
@@ -106,13 +106,11 @@ inline __m256i sums_of_pairs(__m256i bytes) { return _mm256_maddubs_epi16(bytes,
 inline Excess all_of(__m256i bytes) { return {bytes, sums_of_pairs(bytes)}; }
 
 // What is above the budget of a lane, the pairs x[0, 1] and x[4, 5], or x[2, 3] and x[6, 7], of 8 inputs: as much as
-// there is of the first pair, the rest of the second.
+// there is of the first pair, of the second what it alone has above.
 inline Excess above_budget(__m256i bytes) {
-  const __m256i pairs = sums_of_pairs(bytes), first = _mm256_set1_epi64x(0xffffffff);
-  const __m256i lanes = _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));
-  const __m256i above = _mm256_and_si256(_mm256_subs_epu16(lanes, _mm256_set1_epi16(kLaneBudget)), first);
-  const __m256i of_first = _mm256_min_epi16(above, pairs);
-  return {bytes, _mm256_or_si256(of_first, _mm256_slli_epi64(_mm256_sub_epi16(above, of_first), 32))};
+  const __m256i pairs = sums_of_pairs(bytes);
+  const __m256i lanes = _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32));  // the second pair: itself alone
+  return {bytes, _mm256_min_epi16(_mm256_subs_epu16(lanes, _mm256_set1_epi16(kLaneBudget)), pairs)};
 }
 
 inline bool any(const Excess& positive, const Excess& negative) {
@@ -120,19 +118,19 @@ inline bool any(const Excess& positive, const Excess& negative) {
   return _mm256_testz_si256(left, left) == 0;
 }
 
-// Takes excess, which there is, out of the inputs from k on; returns what that is.
-inline __m256i take_out(Excess positive, Excess negative, size_t k, Rests& rests) {
+// Writes what is too much of the inputs from k on, which is something, as words; returns their sum.
+inline __m256i write_excess(Excess positive, Excess negative, size_t k, WordWriter& writer) {
   __m256i all = _mm256_setzero_si256();
   do {
     const __m256i taken = _mm256_sub_epi8(positive.take(), negative.take());
-    rests.append(taken, k);
+    writer.append(taken, k);
     all = _mm256_add_epi8(all, taken);
   } while (any(positive, negative));
   return all;
 }
 
 // 32 inputs from k on.
-inline __m256i split_vector(__m256i given, size_t k, int32_t zero_point, Rests& rests) {
+inline __m256i split_vector(__m256i given, size_t k, int32_t zero_point, WordWriter& writer) {
   const auto above_zero = [](__m256i x) { return _mm256_max_epi8(x, _mm256_setzero_si256()); };
   const auto below_zero = [=](__m256i x) { return _mm256_sub_epi8(_mm256_abs_epi8(x), above_zero(x)); };
   __m256i x = given;
@@ -141,21 +139,21 @@ inline __m256i split_vector(__m256i given, size_t k, int32_t zero_point, Rests& 
     x = _mm256_subs_epi8(given, zero);
     const __m256i lacking = _mm256_sub_epi8(_mm256_sub_epi8(given, zero), x);  // -127..127 of what saturated
     const Excess positive = all_of(above_zero(lacking)), negative = all_of(below_zero(lacking));
-    if (any(positive, negative)) take_out(positive, negative, k, rests);
+    if (any(positive, negative)) write_excess(positive, negative, k, writer);
   }
   const Excess positive = above_budget(above_zero(x)), negative = above_budget(below_zero(x));
-  return any(positive, negative) ? _mm256_sub_epi8(x, take_out(positive, negative, k, rests)) : x;
+  return any(positive, negative) ? _mm256_sub_epi8(x, write_excess(positive, negative, k, writer)) : x;
 }
 
 // Splits a row unless that takes more than `most` words: then it stops. Returns the bytes that it changed.
 inline size_t split_whole_row(char* a, int k, int32_t zero_point, SplitRow* row, int most) {
-  Rests rests(row, k);
+  WordWriter writer(row, k);
   __m256i total = _mm256_setzero_si256();
   size_t at = 0;
-  for (; at < static_cast<size_t>(k) && rests.words() <= most; at += 32) {
+  for (; at < static_cast<size_t>(k) && writer.words() <= most; at += 32) {
     __m256i* const vector = reinterpret_cast<__m256i*>(a + at);
     const __m256i given = _mm256_load_si256(vector);
-    _mm256_store_si256(vector, split_vector(given, at, zero_point, rests));
+    _mm256_store_si256(vector, split_vector(given, at, zero_point, writer));
     total = _mm256_add_epi32(total,
                              _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), given), _mm256_set1_epi16(1)));
   }
@@ -163,7 +161,7 @@ inline size_t split_whole_row(char* a, int k, int32_t zero_point, SplitRow* row,
   _mm256_store_si256(reinterpret_cast<__m256i*>(sums), total);
   row->sum = -zero_point * static_cast<int32_t>(at);
   for (const int32_t s : sums) row->sum += s;
-  row->words = rests.words();
+  row->words = writer.words();
   if (row->words <= most) row->word()[row->words] = row->offset(k)[row->words] = 0;
   return at;
 }
@@ -186,11 +184,12 @@ inline void join_rows(const SplitRowsArgs& g, int rows) {
 }
 inline void join_rows(const SplitRowsArgs& g) { join_rows(g, g.m); }
 
-// Two words cost as much as two steps of the loop, of which a row of k inputs has k / 4: with k / 16 words, splitting
-// wins a few percent still. A row may have twice that, if others have less, which is what its room is for.
+// A word costs as much as a step of the loop, of which a row of k inputs has k / 4: with k / 16 words, splitting wins a
+// few percent still. That is for all rows together: a row may have twice as many, which is what its room is for.
 constexpr int kInputsPerWord = 16;
 static_assert(kInputsPerWord >= 2 * kInputsPerSplitWord);
-// A pair has 256 of one sign at most, whether it saturated or is above the budget: 4 times 8 words of each.
+// A pair has 256 of one sign at most, whether it saturated or is above the budget: no more than 4 times 8 words of
+// each.
 static_assert(kSplitWordsOfVector >= 2 * 256 / kWordBudget * 8);
 
 inline bool split_rows(const SplitRowsArgs& g) {
@@ -214,7 +213,7 @@ inline bool split_rows(const SplitRowsArgs& g) {
 
 // ---- products ----
 
-// The sums of one panel: their start, and what the rests add. That comes last: by then the kept weights are in L1, if
+// The sums of one panel: their start, and what the words add. That comes last: by then the kept weights are in L1, if
 // they fit (of 1536 inputs they do beside the rows), wherever in the panel they lie.
 struct SplitEpilogue : GemmS8Epilogue {
   SplitEpilogue(const GemmS8Args& g, int row, int panel, const int32_t* start_of_panels, Block block)
@@ -228,7 +227,7 @@ struct SplitEpilogue : GemmS8Epilogue {
   static void start_panels(const GemmS8Args&, int, int, int32_t*) {}
   I init(int r, int) const { return Vec::set_i(-128 * split_row(splits, k, r)->sum); }
   // Of two words.
-  I rests(const uint32_t* word, const uint32_t* offset) const {
+  I products(const uint32_t* word, const uint32_t* offset) const {
     const I w0 = Vec::load_i(kept + offset[0]), w1 = Vec::load_i(kept + offset[1]);
     const __m256i e0 = _mm256_set1_epi32(static_cast<int32_t>(word[0]));
     const __m256i e1 = _mm256_set1_epi32(static_cast<int32_t>(word[1]));
@@ -239,11 +238,11 @@ struct SplitEpilogue : GemmS8Epilogue {
     return {sums(w0.low, w1.low), sums(w0.high, w1.high)};
   }
   // A loop for each row: one for all, as long as the longest list, was 3 to 5 % slower.
-  I add_rests(int r, I sums) const {
+  I add_words(int r, I sums) const {
     SplitRow* row = split_row(splits, k, r);
     const uint32_t *word = row->word(), *offset = row->offset(k);
     for (const uint32_t* end = word + row->words; word < end; word += 2, offset += 2) {
-      sums = Vec::add_i(sums, rests(word, offset));
+      sums = Vec::add_i(sums, products(word, offset));
     }
     return sums;
   }
@@ -283,8 +282,8 @@ constexpr int row_or_first(int r, int rows) { return r < rows ? r : 0; }
   }
 #define OCTOBERT_SPLIT_STEPS(r) \
   if constexpr (R > r) c##r = two_steps(c##r, a + r * lda, low0, high0, low1, high1);
-#define OCTOBERT_SPLIT_RESTS(r) \
-  if constexpr (R > r) c##r = epilogue.add_rests(r, c##r);
+#define OCTOBERT_SPLIT_WORDS(r) \
+  if constexpr (R > r) c##r = epilogue.add_words(r, c##r);
 #define OCTOBERT_SPLIT_FINISH(r) \
   if constexpr (R > r) epilogue.row(r, PanelSums{column, c##r});
 
@@ -331,7 +330,7 @@ struct SplitS8 {
       if constexpr (kKeeps) Vec::store_i(kept, {low0, high0});
       OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_STEPS)
     }
-    OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_RESTS)
+    OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_WORDS)
     const auto column = epilogue.column(0);
     OCTOBERT_SPLIT_ROWS(OCTOBERT_SPLIT_FINISH)
   }
@@ -363,7 +362,7 @@ struct SplitS8 {
 #undef OCTOBERT_SPLIT_FLIPPED
 #undef OCTOBERT_SPLIT_WEIGHTS
 #undef OCTOBERT_SPLIT_STEPS
-#undef OCTOBERT_SPLIT_RESTS
+#undef OCTOBERT_SPLIT_WORDS
 #undef OCTOBERT_SPLIT_FINISH
 
 inline void gemm_s8_split(const GemmS8Args& g) { gemm<SplitS8, SplitEpilogue>(gemm_s8_shape(g), g, g.row_max_bits); }

@@ -55,6 +55,7 @@ struct Problem : S8Operands {
         splits(rows * split_row_bytes(s.k), guard),
         kept(packed_s8_panel_bytes(depth), guard),
         ldd(padded + 3) {
+    std::fill(splits.begin(), splits.end(), std::byte{0x55});
     Random random(seed);
     S8Operands::draw(random, seed % 2 == 0);
     // Around the zero point, as far as 8 bits allow.
@@ -163,6 +164,43 @@ TEST_P(SplitTest, JoinedRowsAreWhatTheyWere) {
     table().join_rows(problem.split_args());
     problem.expect_activations();
   }
+}
+
+// Rows of zeros but for what makes these words of excess (4 inputs), of each group of 32 inputs a set of 8.
+struct ProblemOfWords : Problem {
+  ProblemOfWords(int row_count, const std::vector<unsigned>& sets)
+      : Problem({row_count, 20, static_cast<int>(32 * sets.size())}, 3, Spread::kFlat, 0, Guard::kAfter) {
+    for (size_t i = 0; i < q.size(); ++i) {
+      const size_t word = i % depth / 4;
+      const bool too_much = i % 4 < 2 && (sets[word / 8] >> word % 8 & 1) != 0;
+      const int value = word % 2 == 0 ? 70 + static_cast<int>(word % 8) : -66;
+      q[i] = static_cast<int8_t>(too_much ? value : 0);
+    }
+  }
+};
+
+TEST_P(SplitTest, TakesEverySetOfWords) {
+  std::vector<unsigned> sets(512);  // half of them nothing, or it were too much
+  for (unsigned set = 0; set < 256; ++set) sets[2 * set] = set;
+  ProblemOfWords problem(1, sets);
+  EXPECT_TRUE(expect_scalar_bits(table(), problem));
+}
+
+// An odd number, of which the last are as many as are written at once: what follows is not theirs.
+TEST_P(SplitTest, TakesAnOddNumberOfWords) {
+  ProblemOfWords problem(2, {1, 0, 0, 0, 255});
+  EXPECT_TRUE(expect_scalar_bits(table(), problem));
+}
+
+// Of 1024 inputs a row may have 128 words of excess, but all rows together 64 each.
+TEST_P(SplitTest, RefusesRowsThatHaveTooManyTogether) {
+  std::vector<unsigned> sets(32, 0);
+  std::fill_n(sets.begin(), 10, 255);
+  ProblemOfWords all(2, sets);
+  EXPECT_FALSE(expect_scalar_bits(table(), all));
+  ProblemOfWords one(2, sets);
+  std::fill(one.q.begin() + static_cast<ptrdiff_t>(one.depth), one.q.end(), int8_t{0});
+  EXPECT_TRUE(expect_scalar_bits(table(), one));
 }
 
 // The last row has no room: those before it must be put together again.
